@@ -1,1 +1,15 @@
-export {};
+export * from "./checkpoints.ts";
+export * from "./database.ts";
+export * from "./documents.ts";
+export * from "./embedded.ts";
+export * from "./generations.ts";
+export * from "./jobs.ts";
+export * from "./migrate.ts";
+export * from "./pipeline.ts";
+export type { Queryable } from "./queryable.ts";
+export * from "./queue.ts";
+export * from "./rows.ts";
+export * from "./search.ts";
+export * from "./sessions.ts";
+export * from "./uploads.ts";
+export * from "./wakeup.ts";

@@ -1,0 +1,67 @@
+import { AppError } from "@pipeline/runtime";
+import { z } from "zod";
+import { STATES } from "./pipeline.ts";
+import { maybeOne, type Queryable } from "./queryable.ts";
+import { DOCUMENT_COLUMNS, documentRow, lastErrorRow } from "./rows.ts";
+
+/** A document with what became of its newest job. */
+export const documentWithJobRow = documentRow.extend({
+  job_id: z.string().nullable(),
+  state: z.enum(STATES).nullable(),
+  last_error: lastErrorRow.nullable(),
+  /** Chunks of the live generation; 0 until one is complete. */
+  chunk_count: z.number(),
+});
+export type DocumentWithJob = z.infer<typeof documentWithJobRow>;
+
+/** A document of this user; another's is not_found like one that never existed. */
+export async function getDocument(
+  db: Queryable,
+  input: { user_id: string; document_id: string },
+): Promise<DocumentWithJob> {
+  const document = await maybeOne(
+    db,
+    documentWithJobRow,
+    `${selectDocuments(db)} where d.document_id = $1 and d.user_id = $2`,
+    [input.document_id, input.user_id],
+  );
+  if (!document) {
+    throw new AppError({ kind: "not_found", code: "document_not_found", message: "There is no such document." });
+  }
+  return document;
+}
+
+/** Where a page of documents ended. */
+export interface DocumentCursor {
+  created_at: Date;
+  document_id: string;
+}
+
+/** Newest first, from behind the cursor on. */
+export function listDocuments(
+  db: Queryable,
+  input: { user_id: string; before: DocumentCursor | undefined; limit: number },
+): Promise<DocumentWithJob[]> {
+  return db.many(
+    documentWithJobRow,
+    // Cursors carry milliseconds, the column microseconds: both sides are compared in milliseconds.
+    `${selectDocuments(db)}
+     where d.user_id = $1
+       and ($2::timestamptz is null or date_trunc('milliseconds', d.created_at) < $2
+            or (date_trunc('milliseconds', d.created_at) = $2 and d.document_id > $3::uuid))
+     order by date_trunc('milliseconds', d.created_at) desc, d.document_id
+     limit $4`,
+    [input.user_id, input.before?.created_at ?? null, input.before?.document_id ?? null, input.limit],
+  );
+}
+
+function selectDocuments(db: Queryable): string {
+  return `select ${DOCUMENT_COLUMNS}, j.job_id, j.state, j.last_error,
+      (select count(*)::int from ${db.schema}.document_chunks c
+       where c.document_id = d.document_id and c.generation = d.live_generation) as chunk_count
+    from ${db.schema}.documents d
+    left join lateral (
+      select job_id, state, last_error from ${db.schema}.upload_jobs
+      where document_id = d.document_id order by generation desc limit 1
+    ) j on true`;
+}

@@ -1,0 +1,46 @@
+import { PGlite } from "@electric-sql/pglite";
+import { createPgConfig } from "@electric-sql/pglite/node-postgres";
+import { vector } from "@electric-sql/pglite-pgvector";
+import { Pool } from "pg";
+import { buildDatabase, createTypeParsers, type Database } from "./database.ts";
+
+export interface EmbeddedOptions {
+  schemaName: string;
+  /** Where the data is kept; undefined keeps it in memory. */
+  directory?: string;
+  /** A prepared data directory to start from (see `dumpEmbedded`), in memory only. */
+  template?: Blob;
+}
+
+/** A database of this process alone, plus its data directory as a blob for clones. */
+export interface EmbeddedDatabase extends Database {
+  dump(): Promise<Blob>;
+}
+
+/**
+ * Postgres with pgvector inside this process (PGlite), for development, the demo and tests. It has one connection:
+ * statements queue up behind each other, and a transaction keeps everybody else waiting.
+ */
+export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
+  const lite = await PGlite.create({
+    extensions: { vector },
+    ...(options.directory === undefined ? {} : { dataDir: options.directory }),
+    ...(options.template === undefined ? {} : { loadDataDir: options.template }),
+  });
+  const pool = new Pool(Object.assign(createPgConfig(lite), { max: 1, types: createTypeParsers() }));
+  pool.on("error", () => undefined);
+  const database = buildDatabase({
+    kind: "embedded",
+    schemaName: options.schemaName,
+    pool,
+    listen: async (channel, onNotify) => {
+      const stop = await lite.listen(channel, onNotify);
+      return () => stop();
+    },
+    close: async () => {
+      await pool.end();
+      await lite.close();
+    },
+  });
+  return { ...database, dump: () => lite.dumpDataDir("none") };
+}

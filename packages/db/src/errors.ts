@@ -1,0 +1,62 @@
+import { AppError, type ErrorKind } from "@pipeline/runtime";
+
+/** SQLSTATE of the errors that our own trigger raises (migrations/0001_initial.sql). */
+export const ILLEGAL_TRANSITION = "UP001";
+
+interface Translation {
+  kind: ErrorKind;
+  code: string;
+  message: string;
+}
+
+/** Any error of the driver as an AppError; the driver's own stays as `cause` for the log. */
+export function translateDatabaseError(thrown: unknown): AppError {
+  if (thrown instanceof AppError) return thrown;
+  return new AppError({ ...translationOf(sqlState(thrown), thrown), cause: thrown });
+}
+
+function sqlState(thrown: unknown): string | undefined {
+  return thrown instanceof Error && "code" in thrown && typeof thrown.code === "string" ? thrown.code : undefined;
+}
+
+function translationOf(code: string | undefined, thrown: unknown): Translation {
+  if (code === undefined) return isConnectionLoss(thrown) ? UNAVAILABLE : UNEXPECTED;
+  if (code === ILLEGAL_TRANSITION) {
+    return { kind: "conflict", code: "illegal_transition", message: "The job may not make this change." };
+  }
+  if (CONFLICTS.has(code)) {
+    return { kind: "transient", code: "database_conflict", message: "The database asked to try again." };
+  }
+  if (isUnavailable(code)) return UNAVAILABLE;
+  return BY_SQLSTATE[code] ?? UNEXPECTED;
+}
+
+/** Serialization failure, deadlock, lock not available, statement timeout: the same statement can succeed later. */
+const CONFLICTS = new Set(["40001", "40P01", "55P03", "57014"]);
+
+const UNAVAILABLE: Translation = {
+  kind: "transient",
+  code: "database_unavailable",
+  message: "The database cannot be reached.",
+};
+
+const UNEXPECTED: Translation = {
+  kind: "internal",
+  code: "database_error",
+  message: "The database refused a statement.",
+};
+
+const BY_SQLSTATE: Readonly<Record<string, Translation>> = {
+  "23505": { kind: "conflict", code: "already_exists", message: "A row with this key exists already." },
+  "23503": { kind: "conflict", code: "missing_reference", message: "A row that this one refers to is missing." },
+};
+
+/** Classes 08 (connection), 53 (resources) and 57P (shutdown, start-up), and the socket's own codes. */
+function isUnavailable(code: string): boolean {
+  return /^(08|53|57P)/.test(code) || /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENOTFOUND|EAI_)/.test(code);
+}
+
+/** node-postgres reports these without a code. */
+function isConnectionLoss(thrown: unknown): boolean {
+  return thrown instanceof Error && /terminat|timeout|ended|closed|not queryable/i.test(thrown.message);
+}

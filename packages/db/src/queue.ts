@@ -1,0 +1,107 @@
+import { z } from "zod";
+import { STAGES } from "./pipeline.ts";
+import type { Queryable } from "./queryable.ts";
+import { claimRow, type Claim } from "./rows.ts";
+
+/** How long past its own deadline a stage may hold a job before others take it: time for the worker to give it up. */
+const LEASE_GRACE_MS = 15_000;
+
+/** jsonb of status → milliseconds that the stage starting there may hold the job. */
+export const LEASE_MS_BY_STATUS = JSON.stringify(
+  Object.fromEntries(STAGES.map((definition) => [definition.from, definition.deadlineMs + LEASE_GRACE_MS])),
+);
+
+/** jsonb of status → the stage that starts there. */
+const STAGE_BY_STATUS = JSON.stringify(
+  Object.fromEntries(STAGES.map((definition) => [definition.from, definition.stage])),
+);
+
+/**
+ * Takes up to `limit` queued jobs in fair order for a live session and raises their fences. Answers fewer when fewer
+ * are free, none when the session has expired.
+ */
+export function claimJobs(db: Queryable, input: { session_id: string; limit: number }): Promise<Claim[]> {
+  return db.many(
+    claimRow,
+    `with picked as materialized (
+       select job_id from ${db.schema}.upload_jobs
+       where state = 'queued'
+         and exists (select from ${db.schema}.worker_sessions s
+                     where s.session_id = $1 and s.ended_at is null and s.expires_at > now())
+       order by turn, priority, seq
+       limit $2
+       for no key update skip locked
+     ), claimed as (
+       update ${db.schema}.upload_jobs j
+       set state = 'working', fence = j.fence + 1, lease_session_id = $1,
+           lease_expires_at = now() + (($3::jsonb ->> j.status)::int * interval '1 ms'), updated_at = now()
+       where j.job_id = any (array(select job_id from picked))
+       returning j.job_id, j.document_id, j.user_id, j.correlation_id, j.status, j.fence, j.generation, j.retry_count,
+         extract(epoch from now() - j.created_at)::float8 as age_seconds,
+         j.upload_expires_at <= now() as upload_is_expired, j.turn, j.priority, j.seq
+     )
+     select c.job_id, c.document_id, c.user_id, c.correlation_id, c.status, c.fence, c.generation, c.retry_count,
+       c.age_seconds, c.upload_is_expired, d.filename, d.mime, d.bytes_len, d.file_sha256, d.raw_path, d.title
+     from claimed c join ${db.schema}.documents d on d.document_id = c.document_id
+     order by c.turn, c.priority, c.seq`,
+    [input.session_id, input.limit, LEASE_MS_BY_STATUS],
+  );
+}
+
+/** Makes waiting and retryable jobs whose time has come claimable; answers how many. */
+export function promoteDueJobs(db: Queryable, limit = 1_000): Promise<number> {
+  return db.run(
+    `with due as materialized (
+       select job_id from ${db.schema}.upload_jobs
+       where state in ('waiting', 'retryable') and due_at <= now()
+       order by due_at
+       limit $1
+       for no key update skip locked
+     )
+     update ${db.schema}.upload_jobs j
+     set state = 'queued', due_at = null, waiting_for = null, updated_at = now()
+     where j.job_id = any (array(select job_id from due))`,
+    [limit],
+  );
+}
+
+const rescuedRow = z.object({ job_id: z.string(), state: z.enum(["queued", "deadletter"]) });
+export type RescuedJob = z.infer<typeof rescuedRow>;
+
+/**
+ * Takes jobs back from workers that died or overran a stage's deadline; the raised fence shuts the old holder out.
+ * A job that cost `maxCrashes` workers on one stage is dead-lettered as `poison_job`.
+ */
+export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: number }): Promise<RescuedJob[]> {
+  return db.many(
+    rescuedRow,
+    `with stale as materialized (
+       select j.job_id
+       from ${db.schema}.upload_jobs j
+       left join ${db.schema}.worker_sessions s on s.session_id = j.lease_session_id
+       where j.state = 'working'
+         and (s.session_id is null or s.ended_at is not null or s.expires_at <= now() or j.lease_expires_at <= now())
+       limit $2
+       for no key update of j skip locked
+     ), rescued as (
+       update ${db.schema}.upload_jobs j
+       set state = case when j.crash_count + 1 >= $1 then 'deadletter' else 'queued' end,
+           finished_at = case when j.crash_count + 1 >= $1 then now() end,
+           last_error = case when j.crash_count + 1 < $1 then j.last_error else jsonb_build_object(
+             'stage', $3::jsonb ->> j.status, 'code', 'poison_job', 'retryable', false, 'at', now(),
+             'message', 'The workers that processed this document kept dying.') end,
+           crash_count = j.crash_count + 1, fence = j.fence + 1,
+           lease_session_id = null, lease_expires_at = null, updated_at = now()
+       where j.job_id = any (array(select job_id from stale)) and j.state = 'working'
+       returning j.job_id, j.status, j.state, j.fence, j.crash_count
+     ), told as (
+       insert into ${db.schema}.events (job_id, type, status, state, fence, code, detail)
+       select job_id, case state when 'deadletter' then 'deadlettered' else 'rescued' end, status, state, fence,
+         case state when 'deadletter' then 'poison_job' else 'worker_lost' end,
+         jsonb_build_object('crash_count', crash_count)
+       from rescued
+     )
+     select job_id, state from rescued`,
+    [input.maxCrashes, input.limit ?? 1_000, STAGE_BY_STATUS],
+  );
+}

@@ -1,0 +1,97 @@
+import { randomUUID } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { PostgreSqlContainer } from "@testcontainers/postgresql";
+import { getContainerRuntimeClient } from "testcontainers";
+import { Client } from "pg";
+import { openEmbedded } from "../embedded.ts";
+import { openPostgres } from "../database.ts";
+import { migrate } from "../migrate.ts";
+import { testDatabaseUrl } from "./config.ts";
+
+/** Where tests run, and the migrated database that each test file starts from. */
+export type TestServer =
+  | { kind: "postgres"; url: string; template: string; described: string }
+  | { kind: "embedded"; templateFile: string; described: string };
+
+export interface StartedServer {
+  server: TestServer;
+  stop: () => Promise<void>;
+}
+
+/** TEST_DATABASE_URL, else a container if a Docker engine answers, else the embedded database. */
+export async function startTestServer(templateFile: string): Promise<StartedServer> {
+  const url = testDatabaseUrl();
+  if (url) return prepareTemplate(url, "TEST_DATABASE_URL", async () => undefined);
+  if (await dockerAnswers()) {
+    const container = await new PostgreSqlContainer("pgvector/pgvector:pg17").start();
+    const stop = async (): Promise<void> => {
+      await container.stop();
+    };
+    return prepareTemplate(container.getConnectionUri(), "container pgvector/pgvector:pg17", stop);
+  }
+  return prepareEmbedded(templateFile);
+}
+
+async function dockerAnswers(): Promise<boolean> {
+  try {
+    await getContainerRuntimeClient();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function prepareTemplate(url: string, source: string, stop: () => Promise<void>): Promise<StartedServer> {
+  const template = `pipeline_template_${randomUUID().replaceAll("-", "")}`;
+  await onServer(url, async (client) => client.query(`create database ${template}`));
+  const database = openPostgres({
+    url: withDatabase(url, template),
+    schemaName: "upload_pipeline",
+    applicationName: "test template",
+    poolSize: 1,
+    onIdleError: () => undefined,
+  });
+  await migrate(database);
+  const [version] = await onServer(url, async (client) => (await client.query("show server_version")).rows);
+  await database.close();
+  return {
+    server: {
+      kind: "postgres",
+      url,
+      template,
+      described: `Postgres ${Object.values(version ?? {}).join("")} (${source})`,
+    },
+    stop: async () => {
+      await onServer(url, async (client) => client.query(`drop database if exists ${template} with (force)`));
+      await stop();
+    },
+  };
+}
+
+async function prepareEmbedded(templateFile: string): Promise<StartedServer> {
+  const database = await openEmbedded({ schemaName: "upload_pipeline" });
+  await migrate(database);
+  const dump = await database.dump();
+  await writeFile(templateFile, Buffer.from(await dump.arrayBuffer()));
+  await database.close();
+  return {
+    server: { kind: "embedded", templateFile, described: "PGlite (no TEST_DATABASE_URL, no Docker engine)" },
+    stop: async () => undefined,
+  };
+}
+
+export function withDatabase(url: string, name: string): string {
+  const changed = new URL(url);
+  changed.pathname = `/${name}`;
+  return changed.toString();
+}
+
+export async function onServer<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}

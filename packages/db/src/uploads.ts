@@ -1,0 +1,176 @@
+import { z } from "zod";
+import { isTerminal } from "./pipeline.ts";
+import { maybeOne, one, type Queryable } from "./queryable.ts";
+import { DOCUMENT_COLUMNS, documentRow, JOB_COLUMNS, jobRow, type DocumentRow, type JobRow } from "./rows.ts";
+
+/** What the client promises to put into storage. */
+export interface UploadPromise {
+  document_id: string;
+  /** The id that a new job gets, if one is made. */
+  job_id: string;
+  user_id: string;
+  filename: string;
+  mime: string;
+  bytes_len: number;
+  file_sha256: string;
+  /** Storage key that a new job's upload goes to. */
+  raw_path: string;
+  metadata: Record<string, unknown>;
+  correlation_id: string;
+  uploadSeconds: number;
+  /** First look into storage if nobody says that the file has arrived. */
+  firstProbeMs: number;
+}
+
+export interface RegisteredUpload {
+  document: DocumentRow;
+  job: JobRow;
+  /** True: an earlier job for this very file is under way or done, and nothing was made. */
+  duplicate: boolean;
+}
+
+/**
+ * The document and its job, made together or found. Call it in a transaction. The document's row is locked first, so
+ * that the same upload many times at once makes one job. After a dead letter or a cancellation a new job is made.
+ */
+export async function registerUpload(tx: Queryable, upload: UploadPromise): Promise<RegisteredUpload> {
+  const document = await lockDocument(tx, upload);
+  const latest = await findLatestJob(tx, document.document_id);
+  if (latest && (latest.state === "done" || !isTerminal(latest.state))) {
+    return { document, job: latest, duplicate: true };
+  }
+  const promised = await startGeneration(tx, document.document_id, upload);
+  return { document: promised.document, job: await insertJob(tx, upload, promised), duplicate: false };
+}
+
+/**
+ * Prolongs the time to upload of a job whose bytes are still missing; while it waits for them, the newest promise
+ * counts. Call it in a transaction. Undefined: the job is past that point.
+ */
+export async function renewUpload(
+  tx: Queryable,
+  job: { job_id: string; document_id: string },
+  upload: Pick<UploadPromise, "filename" | "mime" | "bytes_len" | "uploadSeconds" | "correlation_id">,
+): Promise<JobRow | undefined> {
+  const renewed = await maybeOne(
+    tx,
+    jobRow,
+    `with renewed as (
+       update ${tx.schema}.upload_jobs j
+       set upload_expires_at = now() + $2 * interval '1 second', updated_at = now()
+       where j.job_id = $1 and j.status = 'uploaded' and j.state in ('waiting', 'queued', 'retryable', 'working')
+       returning ${JOB_COLUMNS}, j.fence
+     ), told as (
+       insert into ${tx.schema}.events (job_id, type, status, state, fence, correlation_id)
+       select job_id, 'upload_renewed', status, state, fence, $3 from renewed
+     )
+     select ${JOB_COLUMNS} from renewed j`,
+    [job.job_id, upload.uploadSeconds, upload.correlation_id],
+  );
+  if (renewed?.state === "waiting") {
+    await tx.run(
+      `update ${tx.schema}.documents set filename = $2, mime = $3, bytes_len = $4, updated_at = now() where document_id = $1`,
+      [job.document_id, upload.filename, upload.mime, upload.bytes_len],
+    );
+  }
+  return renewed;
+}
+
+/** The client says that the file is there: the waiting job becomes claimable at once. Answers the document's newest job. */
+export async function confirmUpload(
+  tx: Queryable,
+  input: { user_id: string; document_id: string; correlation_id: string },
+): Promise<JobRow | undefined> {
+  await tx.run(
+    `with confirmed as (
+       update ${tx.schema}.upload_jobs j
+       set state = 'queued', due_at = null, waiting_for = null, updated_at = now()
+       where j.document_id = $1 and j.user_id = $2 and j.state = 'waiting' and j.waiting_for = 'upload'
+       returning j.job_id, j.status, j.state, j.fence
+     )
+     insert into ${tx.schema}.events (job_id, type, status, state, fence, correlation_id)
+     select job_id, 'upload_confirmed', status, state, fence, $3 from confirmed`,
+    [input.document_id, input.user_id, input.correlation_id],
+  );
+  const latest = await findLatestJob(tx, input.document_id);
+  return latest?.user_id === input.user_id ? latest : undefined;
+}
+
+/** Locks the document of this user and file, making it if it is new. */
+function lockDocument(tx: Queryable, upload: UploadPromise): Promise<DocumentRow> {
+  return one(
+    tx,
+    documentRow,
+    `insert into ${tx.schema}.documents as d
+       (document_id, user_id, filename, mime, bytes_len, file_sha256, raw_path, metadata)
+     values ($1, $2, $3, $4, $5, $6, $7, $8::jsonb)
+     on conflict (user_id, file_sha256) do update set updated_at = d.updated_at
+     returning ${DOCUMENT_COLUMNS}`,
+    [
+      upload.document_id,
+      upload.user_id,
+      upload.filename,
+      upload.mime,
+      upload.bytes_len,
+      upload.file_sha256,
+      upload.raw_path,
+      JSON.stringify(upload.metadata),
+    ],
+  );
+}
+
+function findLatestJob(tx: Queryable, documentId: string): Promise<JobRow | undefined> {
+  return maybeOne(
+    tx,
+    jobRow,
+    `select ${JOB_COLUMNS} from ${tx.schema}.upload_jobs j where j.document_id = $1 order by j.generation desc limit 1`,
+    [documentId],
+  );
+}
+
+interface StartedGeneration {
+  document: DocumentRow;
+  generation: number;
+}
+
+/** The document takes on the new promise, and a new generation is begun. */
+async function startGeneration(tx: Queryable, documentId: string, upload: UploadPromise): Promise<StartedGeneration> {
+  const { generation_count, ...document } = await one(
+    tx,
+    documentRow.extend({ generation_count: z.number() }),
+    `update ${tx.schema}.documents d
+     set filename = $2, mime = $3, bytes_len = $4, raw_path = $5, metadata = $6::jsonb, processing_status = 'uploaded',
+         generation_count = d.generation_count + 1, updated_at = now()
+     where d.document_id = $1
+     returning ${DOCUMENT_COLUMNS}, d.generation_count`,
+    [documentId, upload.filename, upload.mime, upload.bytes_len, upload.raw_path, JSON.stringify(upload.metadata)],
+  );
+  return { document, generation: generation_count };
+}
+
+function insertJob(tx: Queryable, upload: UploadPromise, started: StartedGeneration): Promise<JobRow> {
+  return one(
+    tx,
+    jobRow,
+    `with born as (
+       insert into ${tx.schema}.upload_jobs as j
+         (job_id, document_id, user_id, correlation_id, generation, turn, state, waiting_for, due_at, upload_expires_at)
+       values ($1, $2, $3, $4, $5, ${tx.schema}.next_turn($3), 'waiting', 'upload',
+         now() + $6::float8 * interval '1 ms', now() + $7 * interval '1 second')
+       returning ${JOB_COLUMNS}, j.fence
+     ), told as (
+       insert into ${tx.schema}.events (job_id, type, status, state, fence)
+       select job_id, 'created', status, state, fence from born
+     )
+     select ${JOB_COLUMNS} from born j`,
+    [
+      upload.job_id,
+      started.document.document_id,
+      upload.user_id,
+      upload.correlation_id,
+      started.generation,
+      upload.firstProbeMs,
+      upload.uploadSeconds,
+    ],
+  );
+}
