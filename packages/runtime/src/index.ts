@@ -1,2 +1,6 @@
+export * from "./environment.ts";
 export * from "./errors.ts";
+export * from "./formats.ts";
 export * from "./ids.ts";
+export * from "./log.ts";
+export * from "./parse-environment.ts";

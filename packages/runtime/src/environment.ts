@@ -1,0 +1,81 @@
+import { z } from "zod";
+
+export const ENVIRONMENTS = ["development", "test", "staging", "production"] as const;
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"] as const;
+
+const url = (protocol: RegExp) => z.url({ protocol, error: "is not a URL of the expected kind" });
+const httpUrl = url(/^https?$/).transform((value) => value.replace(/\/+$/, ""));
+const port = z.coerce.number().int().min(1).max(65_535);
+const secret = z.string().min(16, { error: "is shorter than 16 characters" });
+const apiKey = z.string().min(8, { error: "is shorter than 8 characters" });
+
+/**
+ * Every variable that a service of this project reads, with its meaning in .env.example. An empty value counts as
+ * unset. Durations are seconds, as the operators' guide has them.
+ */
+export const environmentSchema = z.object({
+  ENVIRONMENT: z.enum(ENVIRONMENTS).default("development"),
+  DEBUG: z.stringbool().default(false),
+  LOG_LEVEL: z.enum(LOG_LEVELS).default("info"),
+
+  SERVICE_HOST: z.string().default("127.0.0.1"),
+  SERVICE_PORT: port.default(8000),
+  /** Set by Render; wins over SERVICE_PORT. */
+  PORT: port.optional(),
+  /** Where clients reach the API; defaults to what it listens on. Signed links of the disk store start with it. */
+  SERVICE_PUBLIC_URL: httpUrl.optional(),
+  CORS_ORIGINS: z.string().transform(splitOrigins).pipe(z.array(httpUrl)).default([]),
+
+  DATABASE_URL: url(/^postgres(ql)?$/).optional(),
+  SUPABASE_DB_HOST: z.string().optional(),
+  SUPABASE_DB_PORT: port.default(5432),
+  SUPABASE_DB_USER: z.string().default("postgres"),
+  SUPABASE_DB_PASSWORD: z.string().optional(),
+  SUPABASE_DB_NAME: z.string().default("postgres"),
+  DATABASE_SCHEMA: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_]{0,62}$/, { error: "is not a plain lower-case schema name" })
+    .default("upload_pipeline"),
+  /** Connections of one process. */
+  DATABASE_POOL_SIZE: z.coerce.number().int().min(1).max(200).default(10),
+
+  SUPABASE_URL: httpUrl.optional(),
+  SUPABASE_ANON_KEY: apiKey.optional(),
+  SUPABASE_SERVICE_ROLE_KEY: apiKey.optional(),
+  SUPABASE_JWT_SECRET: secret.optional(),
+
+  LLAMAPARSE_API_KEY: apiKey.optional(),
+  LLAMAPARSE_BASE_URL: httpUrl.optional(),
+  OPENAI_API_KEY: apiKey.optional(),
+  OPENAI_BASE_URL: httpUrl.optional(),
+
+  RAG_SIMILARITY_THRESHOLD: z.coerce.number().min(-1).max(1).default(0.3),
+  RAG_MAX_CHUNKS: z.coerce.number().int().min(1).max(100).default(10),
+  RAG_TOKEN_BUDGET: z.coerce.number().int().min(1).max(200_000).default(4_000),
+  RAG_EMBEDDING_MODEL: z.string().default("text-embedding-3-small"),
+  /** The column is vector(1536); another number needs a migration. */
+  RAG_VECTOR_DIMENSION: z.coerce
+    .number()
+    .refine((value) => value === 1_536, { error: "must be 1536, the width of the embedding column" })
+    .default(1_536),
+
+  WORKER_POLL_INTERVAL: z.coerce.number().min(0.05).max(300).default(5),
+  WORKER_MAX_RETRIES: z.coerce.number().int().min(0).max(20).default(3),
+  WORKER_RETRY_BASE_DELAY: z.coerce.number().min(0.01).max(300).default(1),
+  WORKER_LOG_LEVEL: z.enum(LOG_LEVELS).optional(),
+  /** Jobs that one worker process has in hand at once. */
+  WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(64).default(4),
+
+  /** Where the local stand-ins keep their data: disk store, embedded database, development secrets. */
+  DATA_DIR: z.string().default(".data"),
+});
+
+export type Environment = z.infer<typeof environmentSchema>;
+export type EnvironmentName = keyof Environment;
+
+function splitOrigins(value: string): string[] {
+  return value
+    .split(",")
+    .map((origin) => origin.trim())
+    .filter((origin) => origin !== "");
+}

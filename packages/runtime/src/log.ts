@@ -1,0 +1,60 @@
+import { destination, pino, type DestinationStream, type Logger } from "pino";
+import { AppError } from "./errors.ts";
+
+export type { Logger } from "pino";
+
+export interface LogOptions {
+  level: string;
+  /** Which service writes: "api", "worker", … */
+  service: string;
+  /** Defaults to standard output. */
+  stream?: DestinationStream;
+}
+
+/**
+ * JSON lines, data first. Errors are written through an allow-list, because messages of drivers and providers repeat
+ * what they were sent: document text, tokens, keys.
+ */
+export function createLogger(options: LogOptions): Logger {
+  return pino(
+    {
+      level: options.level,
+      base: { service: options.service },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: describeError, error: describeError },
+      redact: { paths: ["req.headers", "headers", "token", "signed_url", "url"], censor: "[redacted]" },
+    },
+    options.stream ?? destination(1),
+  );
+}
+
+/** What may be told of any thrown value: our own message, a foreign error's class and code, and where it happened. */
+export function describeError(thrown: unknown): Record<string, unknown> {
+  if (!(thrown instanceof Error)) return { type: typeof thrown };
+  return {
+    type: thrown.name,
+    ...(thrown instanceof AppError
+      ? { kind: thrown.kind, code: thrown.code, message: thrown.message }
+      : codesOf(thrown)),
+    stack: framesOf(thrown),
+    ...(thrown.cause === undefined ? {} : { cause: describeError(thrown.cause) }),
+  };
+}
+
+/** Fields of foreign errors that name a kind of fault and never quote data. */
+const SAFE_FIELDS = ["code", "errno", "syscall", "severity", "constraint", "table", "column", "routine", "status"];
+
+function codesOf(error: Error): Record<string, unknown> {
+  const fields = new Map(Object.entries(error));
+  const found = SAFE_FIELDS.filter((field) => ["string", "number"].includes(typeof fields.get(field)));
+  return Object.fromEntries(found.map((field) => [field, fields.get(field)]));
+}
+
+/** The stack without its first lines, which repeat the message. */
+function framesOf(error: Error): string[] {
+  return (error.stack ?? "")
+    .split("\n")
+    .filter((line) => line.trimStart().startsWith("at "))
+    .map((line) => line.trim());
+}

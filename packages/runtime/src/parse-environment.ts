@@ -1,0 +1,136 @@
+import { z } from "zod";
+import { environmentSchema, type Environment, type EnvironmentName } from "./environment.ts";
+
+/** What runs; `local` is the whole system in one process on stand-ins. Each needs other variables. */
+export type Service = "api" | "worker" | "migrate" | "local";
+
+/** Every fault of a configuration at once, one line each; never holds a value of a secret. */
+export class ConfigError extends Error {
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(
+      `The configuration has ${faults.length} fault${faults.length === 1 ? "" : "s"}:\n${faults.map((fault) => `  - ${fault}`).join("\n")}`,
+    );
+    this.name = "ConfigError";
+    this.faults = faults;
+  }
+}
+
+/**
+ * The environment as typed values. Throws ConfigError with all faults: malformed or placeholder values, misspelt names,
+ * and, in staging and production, whatever is missing for this service or would fall back to a local stand-in.
+ */
+export function parseEnvironment(
+  variables: Readonly<Record<string, string | undefined>>,
+  service: Service,
+): Environment {
+  const given = Object.fromEntries(
+    Object.entries(variables).filter(([, value]) => value !== undefined && value !== ""),
+  );
+  const parsed = environmentSchema.safeParse(given);
+  const faults = [
+    ...(parsed.success ? [] : parsed.error.issues.map(describeIssue)),
+    ...findPlaceholders(given),
+    ...findMisspelt(given),
+    ...findMissing(given, service),
+    ...findUnsupported(given),
+  ];
+  if (!parsed.success || faults.length > 0) throw new ConfigError([...new Set(faults)].toSorted());
+  return parsed.data;
+}
+
+type Given = Readonly<Record<string, string | undefined>>;
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  const name = String(issue.path[0] ?? "environment");
+  return `${name} ${issue.message.startsWith("i") ? issue.message : `is not valid: ${issue.message}`}`;
+}
+
+/** What people leave in from a template. */
+const PLACEHOLDER =
+  /change[-_ ]?me|your[-_ ]|placeholder|^x{3,}$|^<.*>$|replace[-_ ]?(me|with|this)|^todo$|\.\.\.|^(secret|password|dummy)$/i;
+
+function findPlaceholders(given: Given): string[] {
+  return knownNames()
+    .filter((name) => PLACEHOLDER.test(given[name] ?? ""))
+    .map((name) => `${name} still holds a placeholder`);
+}
+
+/** Prefixes that are ours alone: a name that starts so and is unknown is a typing error that would go unnoticed. */
+const OWN_PREFIXES = /^(WORKER_|RAG_|LLAMAPARSE_|SERVICE_|SUPABASE_DB_)/;
+
+/** Render sets variables of its own that share a prefix with nothing of ours; these two come from Kubernetes. */
+const FOREIGN_NAMES = /^SERVICE_(ACCOUNT|NAME)/;
+
+function findMisspelt(given: Given): string[] {
+  const known = new Set<string>(knownNames());
+  return Object.keys(given)
+    .filter((name) => OWN_PREFIXES.test(name) && !FOREIGN_NAMES.test(name) && !known.has(name))
+    .map((name) => `${name} is not a variable that this project knows`);
+}
+
+const REMOTE_REQUIREMENTS: Readonly<Record<Service, Partial<Record<EnvironmentName, string>>>> = {
+  api: {
+    SUPABASE_URL: "is missing: the local disk store is refused here",
+    SUPABASE_SERVICE_ROLE_KEY: "is missing",
+    SUPABASE_JWT_SECRET: "is missing: a generated development secret is refused here",
+    OPENAI_API_KEY: "is missing: the local embedder is refused here",
+    CORS_ORIGINS: "is missing",
+  },
+  worker: {
+    SUPABASE_URL: "is missing: the local disk store is refused here",
+    SUPABASE_SERVICE_ROLE_KEY: "is missing",
+    LLAMAPARSE_API_KEY: "is missing: the local parser is refused here",
+    OPENAI_API_KEY: "is missing: the local embedder is refused here",
+  },
+  migrate: {},
+  local: {},
+};
+
+function findMissing(given: Given, service: Service): string[] {
+  const remote = isRemote(given["ENVIRONMENT"]);
+  const faults = [...findMissingDatabase(given, service)];
+  if (remote && service === "local")
+    faults.push("ENVIRONMENT must be development or test: the local stack is refused here");
+  if (!remote) return faults;
+  for (const [name, fault] of Object.entries(REMOTE_REQUIREMENTS[service])) {
+    if (given[name] === undefined) faults.push(`${name} ${fault}`);
+  }
+  return faults;
+}
+
+function findMissingDatabase(given: Given, service: Service): string[] {
+  if (given["DATABASE_URL"] !== undefined) return [];
+  if (given["SUPABASE_DB_HOST"] !== undefined) {
+    return given["SUPABASE_DB_PASSWORD"] === undefined
+      ? ["SUPABASE_DB_PASSWORD is missing: SUPABASE_DB_HOST needs it"]
+      : [];
+  }
+  return service === "local"
+    ? []
+    : [
+        "DATABASE_URL is missing: separate processes share a Postgres server (`start` runs all in one, on an embedded one)",
+      ];
+}
+
+function isRemote(environment: string | undefined): boolean {
+  return environment === "staging" || environment === "production";
+}
+
+/** Adapters that do not exist yet: using a local stand-in instead would be a silent lie. */
+const UNSUPPORTED: Partial<Record<EnvironmentName, string>> = {
+  SUPABASE_URL: "is set, but this version has no Supabase adapter yet; unset it to use the disk store in development",
+  LLAMAPARSE_API_KEY:
+    "is set, but this version has no LlamaParse adapter yet; unset it to use the local parser in development",
+};
+
+function findUnsupported(given: Given): string[] {
+  return Object.entries(UNSUPPORTED)
+    .filter(([name]) => given[name] !== undefined)
+    .map(([name, fault]) => `${name} ${fault}`);
+}
+
+function knownNames(): EnvironmentName[] {
+  return environmentSchema.keyof().options;
+}
