@@ -1,0 +1,135 @@
+import { AppError } from "@pipeline/runtime";
+import { OpenAI } from "openai";
+import { z } from "zod";
+import { assertVectors, invalidEmbedding } from "./assert-vectors.ts";
+import { type Embedder, EMBEDDING_DIMENSIONS, type EmbedOptions, type EmbedResult } from "./embedder.ts";
+import { embeddingTimedOut, translateOpenAiFailure } from "./openai-failure.ts";
+
+const OPENAI_BASE_URL = "https://api.openai.com/v1";
+const DEFAULT_TIMEOUT_MS = 60_000;
+
+/** The API takes 2,048 inputs and 300,000 tokens; the tokens keep a margin for counts that differ from ours. */
+const BATCH = { maxInputs: 2048, maxTokens: 250_000 } as const;
+
+const answerSchema = z.object({
+  data: z.array(z.object({ index: z.int(), embedding: z.union([z.string(), z.array(z.number())]) })),
+  usage: z.object({ total_tokens: z.int().nonnegative() }),
+});
+type Answer = z.infer<typeof answerSchema>;
+
+export interface OpenAiEmbedderInput {
+  apiKey: string;
+  /** Any server that speaks the OpenAI embeddings API, up to and including `/v1`. */
+  baseUrl?: string;
+  model: string;
+  /** Only EMBEDDING_DIMENSIONS can be stored; here so that a configured value is checked. */
+  dimensions?: number;
+  /** For the whole exchange, body included. */
+  timeoutMs?: number;
+}
+
+/**
+ * Embeds with OpenAI or a compatible server. Throws `embedding_configuration_invalid` for settings that could never work.
+ * Each failure of `embed` is an AppError whose kind says whether to try again; it never quotes the texts or the key.
+ */
+export function createOpenAiEmbedder(input: OpenAiEmbedderInput): Embedder {
+  const { model, dimensions = EMBEDDING_DIMENSIONS, timeoutMs = DEFAULT_TIMEOUT_MS } = input;
+  assertConfiguration(input.apiKey, dimensions);
+  const client = buildClient(input, timeoutMs);
+  return {
+    model,
+    dimensions,
+    batch: BATCH,
+    async embed(texts, options) {
+      options.signal?.throwIfAborted();
+      if (texts.length === 0) return { vectors: [], total_tokens: 0 };
+      const deadline = AbortSignal.timeout(timeoutMs);
+      try {
+        const answer = await request(client, { model, texts, deadline, ...options });
+        return readAnswer(answer, texts.length);
+      } catch (error) {
+        options.signal?.throwIfAborted();
+        throw deadline.aborted ? embeddingTimedOut() : translateOpenAiFailure(error);
+      }
+    },
+  };
+}
+
+function assertConfiguration(apiKey: string, dimensions: number): void {
+  if (dimensions !== EMBEDDING_DIMENSIONS) {
+    throw invalidConfiguration(`Embeddings must have ${EMBEDDING_DIMENSIONS} dimensions, not ${dimensions}.`);
+  }
+  // A key with a line break makes every request fail, with an error that quotes the key.
+  if (!/^[\x21-\x7e]+$/.test(apiKey)) {
+    throw invalidConfiguration("The embedding service's key is empty or holds characters that no header may hold.");
+  }
+}
+
+function invalidConfiguration(message: string): AppError {
+  return new AppError({ kind: "invalid", code: "embedding_configuration_invalid", message });
+}
+
+function buildClient(input: OpenAiEmbedderInput, timeoutMs: number): OpenAI {
+  return new OpenAI({
+    apiKey: input.apiKey,
+    baseURL: input.baseUrl ?? OPENAI_BASE_URL,
+    timeout: timeoutMs,
+    // The worker's runner owns retries: it has the back-off, the budget and the other workers in view.
+    maxRetries: 0,
+    // Left out, the SDK reads these from the environment; its debug log would print the texts.
+    organization: null,
+    project: null,
+    adminAPIKey: null,
+    webhookSecret: null,
+    logLevel: "off",
+    // A redirect would carry customers' text to a host that nobody configured.
+    fetchOptions: { redirect: "manual" },
+  });
+}
+
+interface EmbeddingRequest extends EmbedOptions {
+  model: string;
+  texts: string[];
+  /** The SDK's own timeout does not cover the body of an error: a server that stalls there would hold us for minutes. */
+  deadline: AbortSignal;
+}
+
+async function request(client: OpenAI, input: EmbeddingRequest): Promise<unknown> {
+  const { model, texts, deadline, signal, correlationId } = input;
+  return client.embeddings.create(
+    {
+      model,
+      input: texts,
+      // A quarter of the bytes of decimal numbers. Asked for by name, the SDK leaves the decoding, and its checks, to us.
+      encoding_format: "base64",
+      ...(model.startsWith("text-embedding-3-") ? { dimensions: EMBEDDING_DIMENSIONS } : {}),
+    },
+    {
+      signal: AbortSignal.any(signal === undefined ? [deadline] : [deadline, signal]),
+      headers: correlationId === undefined ? {} : { "X-Correlation-Id": correlationId },
+    },
+  );
+}
+
+function readAnswer(answer: unknown, count: number): EmbedResult {
+  const parsed = answerSchema.safeParse(answer);
+  if (!parsed.success) {
+    throw invalidEmbedding(`it has another shape at "${parsed.error.issues[0]?.path.join(".") ?? ""}"`);
+  }
+  const vectors = orderVectors(parsed.data.data);
+  assertVectors(vectors, count);
+  return { vectors, total_tokens: parsed.data.usage.total_tokens };
+}
+
+function orderVectors(data: Answer["data"]): number[][] {
+  const ordered = data.toSorted((left, right) => left.index - right.index);
+  if (ordered.some((item, position) => item.index !== position)) throw invalidEmbedding("its indexes have gaps");
+  return ordered.map(({ embedding }) => (typeof embedding === "string" ? decodeFloats(embedding) : embedding));
+}
+
+/** Base64 of little-endian 32-bit floats. A server that ignores `encoding_format` sends numbers and never gets here. */
+function decodeFloats(base64: string): number[] {
+  const bytes = Buffer.from(base64, "base64");
+  if (bytes.length % 4 !== 0) throw invalidEmbedding("a vector is cut off");
+  return Array.from({ length: bytes.length / 4 }, (_, position) => bytes.readFloatLE(position * 4));
+}
