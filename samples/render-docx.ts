@@ -76,7 +76,6 @@ function smallLine(children: string[], alignment: (typeof AlignmentType)[keyof t
   return new Paragraph({ alignment, children: [new TextRun({ children, size: 16, color: "5B6B75" })] });
 }
 
-// oxlint-disable-next-line typescript/consistent-return -- the switch names every kind, so its end is never reached
 function renderBlock(block: Block, index: number): (Paragraph | Table)[] {
   switch (block.kind) {
     case "heading":

@@ -67,7 +67,6 @@ function leadsIn(block: Block): boolean {
   return block.kind === "heading" || (block.kind === "paragraph" && plain(block.runs).endsWith(":"));
 }
 
-// oxlint-disable-next-line typescript/consistent-return -- the switch names every kind, so its end is never reached
 function heightOf(pdf: Pdf, block: Block): number {
   const width = textWidth(pdf);
   switch (block.kind) {

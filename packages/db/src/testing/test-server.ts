@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";
-import { PostgreSqlContainer } from "@testcontainers/postgresql";
+import { PostgreSqlContainer, type StartedPostgreSqlContainer } from "@testcontainers/postgresql";
 import { getContainerRuntimeClient } from "testcontainers";
 import { Client } from "pg";
 import { openEmbedded } from "../embedded.ts";
@@ -22,14 +22,25 @@ export interface StartedServer {
 export async function startTestServer(templateFile: string): Promise<StartedServer> {
   const url = testDatabaseUrl();
   if (url) return prepareTemplate(url, "TEST_DATABASE_URL", async () => undefined);
-  if (await dockerAnswers()) {
-    const container = await new PostgreSqlContainer("pgvector/pgvector:pg17").start();
-    const stop = async (): Promise<void> => {
-      await container.stop();
-    };
-    return prepareTemplate(container.getConnectionUri(), "container pgvector/pgvector:pg17", stop);
+  if (!(await dockerAnswers())) return prepareEmbedded(templateFile, "no TEST_DATABASE_URL, no Docker engine");
+  const container = await startContainer();
+  if (!container) return prepareEmbedded(templateFile, `Docker could not start ${IMAGE}`);
+  const stop = async (): Promise<void> => {
+    await container.stop();
+  };
+  return prepareTemplate(container.getConnectionUri(), `container ${IMAGE}`, stop);
+}
+
+const IMAGE = "pgvector/pgvector:pg17";
+
+/** Undefined where the engine answers but cannot get or run the image: offline, or without rights. */
+async function startContainer(): Promise<StartedPostgreSqlContainer | undefined> {
+  try {
+    return await new PostgreSqlContainer(IMAGE).start();
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    return undefined;
   }
-  return prepareEmbedded(templateFile);
 }
 
 async function dockerAnswers(): Promise<boolean> {
@@ -68,14 +79,14 @@ async function prepareTemplate(url: string, source: string, stop: () => Promise<
   };
 }
 
-async function prepareEmbedded(templateFile: string): Promise<StartedServer> {
+async function prepareEmbedded(templateFile: string, reason: string): Promise<StartedServer> {
   const database = await openEmbedded({ schemaName: "upload_pipeline" });
   await migrate(database);
   const dump = await database.dump();
   await writeFile(templateFile, Buffer.from(await dump.arrayBuffer()));
   await database.close();
   return {
-    server: { kind: "embedded", templateFile, described: "PGlite (no TEST_DATABASE_URL, no Docker engine)" },
+    server: { kind: "embedded", templateFile, described: `PGlite (${reason})` },
     stop: async () => undefined,
   };
 }

@@ -1,0 +1,86 @@
+import { isAbsolute, join } from "node:path";
+import { openEmbedded, openPostgres, type Database } from "@pipeline/db";
+import { createLocalEmbedder, createOpenAiEmbedder, type Embedder } from "@pipeline/embedding";
+import { AppError, type Environment, type Logger } from "@pipeline/runtime";
+import { createDiskStore, loadOrCreateSecret, type DiskStore } from "@pipeline/storage";
+
+/**
+ * Which implementation serves which interface, decided by what is configured. `parseEnvironment` has refused the
+ * local stand-ins in staging and production before anything here runs.
+ */
+export async function openDatabase(environment: Environment, service: string, log: Logger): Promise<Database> {
+  const url = databaseUrl(environment);
+  if (url === undefined) {
+    const directory = join(dataDirectory(environment), "postgres");
+    return openEmbedded({ schemaName: environment.DATABASE_SCHEMA, directory });
+  }
+  return openPostgres({
+    url,
+    schemaName: environment.DATABASE_SCHEMA,
+    applicationName: `upload-pipeline ${service}`,
+    poolSize: environment.DATABASE_POOL_SIZE,
+    onIdleError: (err) => log.warn({ err }, "idle database connection lost"),
+  });
+}
+
+/** The disk store; `publicUrl` is where clients reach the API, asked whenever a link is signed. */
+export async function openStorage(environment: Environment, options: { publicUrl: () => string }): Promise<DiskStore> {
+  const directory = dataDirectory(environment);
+  return createDiskStore({
+    directory: join(directory, "objects"),
+    publicUrl: options.publicUrl,
+    secret: await loadOrCreateSecret({ directory, name: "storage-secret" }),
+  });
+}
+
+/** The configured provider, or the local lexical embedder. API and worker must agree: search compares one model only. */
+export function createEmbedder(environment: Environment): Embedder {
+  if (environment.OPENAI_API_KEY === undefined) return createLocalEmbedder();
+  return createOpenAiEmbedder({
+    apiKey: environment.OPENAI_API_KEY,
+    model: environment.RAG_EMBEDDING_MODEL,
+    ...(environment.OPENAI_BASE_URL === undefined ? {} : { baseUrl: environment.OPENAI_BASE_URL }),
+  });
+}
+
+/** What tokens are signed with: the project's secret, or in development one that is made once and kept. */
+export async function tokenSecret(environment: Environment): Promise<string> {
+  if (environment.SUPABASE_JWT_SECRET !== undefined) return environment.SUPABASE_JWT_SECRET;
+  return loadOrCreateSecret({ directory: dataDirectory(environment), name: "token-secret" });
+}
+
+/** Where clients reach the API. */
+export function publicUrl(environment: Environment): string {
+  return environment.SERVICE_PUBLIC_URL ?? `http://${listenHost(environment)}:${listenPort(environment)}`;
+}
+
+export function listenPort(environment: Environment): number {
+  return environment.PORT ?? environment.SERVICE_PORT;
+}
+
+/** An address that a client on this machine can use for what the service binds to. */
+function listenHost(environment: Environment): string {
+  return ["0.0.0.0", "::"].includes(environment.SERVICE_HOST) ? "127.0.0.1" : environment.SERVICE_HOST;
+}
+
+function databaseUrl(environment: Environment): string | undefined {
+  if (environment.DATABASE_URL !== undefined) return environment.DATABASE_URL;
+  if (environment.SUPABASE_DB_HOST === undefined) return undefined;
+  const url = new URL("postgresql://host");
+  url.hostname = environment.SUPABASE_DB_HOST;
+  if (url.hostname === "") {
+    throw new AppError({ kind: "invalid", code: "invalid_config", message: "SUPABASE_DB_HOST is not a host name." });
+  }
+  url.port = String(environment.SUPABASE_DB_PORT);
+  url.username = encodeURIComponent(environment.SUPABASE_DB_USER);
+  url.password = encodeURIComponent(environment.SUPABASE_DB_PASSWORD ?? "");
+  url.pathname = `/${encodeURIComponent(environment.SUPABASE_DB_NAME)}`;
+  return url.toString();
+}
+
+const PROJECT_ROOT = join(import.meta.dirname, "../../..");
+
+/** Relative to the project, whatever directory a command was started in, so that all processes mean the same place. */
+export function dataDirectory(environment: Environment): string {
+  return isAbsolute(environment.DATA_DIR) ? environment.DATA_DIR : join(PROJECT_ROOT, environment.DATA_DIR);
+}
