@@ -1,0 +1,214 @@
+import { createHash, randomBytes, randomUUID } from "node:crypto";
+import type { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { ObjectStore, SignedUpload } from "./object-store.ts";
+
+export type UploadBody = Uint8Array<ArrayBuffer> | AsyncIterable<Uint8Array>;
+
+/** A running store, and the frontend's side of it. */
+export interface ObjectStoreHarness {
+  store: ObjectStore;
+  /**
+   * Sends the PUT over HTTP with the upload's headers and these over them. `status` is what the answer means: Supabase
+   * says 400 and puts the real status into the body. Rejects when the connection breaks.
+   */
+  put(upload: SignedUpload, body: UploadBody, headers: Record<string, string>): Promise<{ status: number }>;
+  /** The same link as it is when its time is over. */
+  expire(upload: SignedUpload): Promise<SignedUpload>;
+  close(): Promise<void>;
+}
+
+export interface ObjectStoreContract {
+  open: () => Promise<ObjectStoreHarness>;
+  /**
+   * True: a PUT with another length than the link promised is refused. False: it is stored, and `stat` tells the
+   * length that really came, so that whoever reads can compare.
+   */
+  refusesOtherLengths: boolean;
+}
+
+const LARGE_BYTES = 25 * 1024 * 1024;
+const MIME = "application/pdf";
+
+/** What every object store must do; each implementation's test runs it against a real server. */
+export function describeObjectStore(name: string, contract: ObjectStoreContract): void {
+  describe(`${name} as an object store`, () => {
+    let harness: ObjectStoreHarness;
+    beforeAll(async () => {
+      harness = await contract.open();
+    });
+    afterAll(() => harness.close());
+
+    const sign = (bytes_len: number, key = newKey()) =>
+      harness.store.signUpload({ key, mime: MIME, bytes_len, expiresInSeconds: 600 });
+    const store = async (body: Uint8Array<ArrayBuffer>) => {
+      const upload = await sign(body.byteLength);
+      expect(await harness.put(upload, body, {})).toMatchObject({ status: 200 });
+      return upload.path;
+    };
+
+    it("keeps a file from its signed link to its removal", async () => {
+      const body = randomBytes(5000);
+      const key = newKey();
+      const upload = await sign(body.byteLength, key);
+      expect(upload).toMatchObject({ method: "PUT", path: key });
+      expect(upload.url).toContain(`/storage/v1/object/upload/sign/${upload.bucket}/${key}?token=${upload.token}`);
+      expect(await harness.put(upload, body, {})).toMatchObject({ status: 200 });
+      expect(await harness.store.stat(key)).toEqual({ bytes_len: 5000 });
+      expect(await buffer(await harness.store.download(key, {}))).toEqual(body);
+      await harness.store.remove([key]);
+      expect(await harness.store.stat(key)).toBeUndefined();
+    });
+
+    it("streams a file of 25 MiB in and out unchanged", async () => {
+      const key = newKey();
+      const upload = await sign(LARGE_BYTES, key);
+      const sent = createHash("sha256");
+      expect(await harness.put(upload, largeBody(sent), {})).toMatchObject({ status: 200 });
+      expect(await harness.store.stat(key)).toEqual({ bytes_len: LARGE_BYTES });
+      expect(await sha256(await harness.store.download(key, {}))).toBe(sent.digest("hex"));
+      await harness.store.remove([key]);
+    });
+
+    it("answers that an object that was never stored is not there", async () => {
+      const key = newKey();
+      await sign(10, key);
+      expect(await harness.store.stat(key)).toBeUndefined();
+      await expect(harness.store.download(key, {})).rejects.toMatchObject({
+        kind: "permanent",
+        code: "object_not_found",
+      });
+    });
+
+    it("answers that a path written by hand is not there, and removes it without complaint", async () => {
+      for (const path of ["test/path/document.pdf", "../../etc/passwd", "/etc/passwd", ""]) {
+        expect(await harness.store.stat(path)).toBeUndefined();
+        await expect(harness.store.download(path, {})).rejects.toMatchObject({ code: "object_not_found" });
+        await harness.store.remove([path]);
+      }
+    });
+
+    it("signs no link for a key that is not made of UUIDs", async () => {
+      for (const key of ["test/path/document.pdf", `../${randomUUID()}`, `${randomUUID()}/`, ""]) {
+        await expect(sign(10, key)).rejects.toMatchObject({ kind: "invalid", code: "invalid_object_key" });
+      }
+    });
+
+    it("removes what is there, skips what is not, and may do so again", async () => {
+      const first = await store(randomBytes(10));
+      const second = await store(randomBytes(10));
+      const keys = [first, newKey(), second];
+      await harness.store.remove(keys);
+      await harness.store.remove(keys);
+      await harness.store.remove([]);
+      expect(await harness.store.stat(first)).toBeUndefined();
+      expect(await harness.store.stat(second)).toBeUndefined();
+    });
+
+    it("keeps the other objects when one is removed", async () => {
+      const document = randomUUID();
+      const [removed, kept] = [`${document}/${randomUUID()}`, `${document}/${randomUUID()}`];
+      for (const key of [removed, kept]) await harness.put(await sign(3, key), Buffer.from("abc"), {});
+      await harness.store.remove([removed]);
+      expect(await harness.store.stat(kept)).toEqual({ bytes_len: 3 });
+    });
+
+    it("refuses a link whose time is over", async () => {
+      const upload = await harness.expire(await sign(4));
+      const answer = await harness.put(upload, Buffer.from("late"), {});
+      expect(answer.status).toBeGreaterThanOrEqual(400);
+      expect(await harness.store.stat(upload.path)).toBeUndefined();
+    });
+
+    it("refuses a link that was signed for another path", async () => {
+      const upload = await sign(4);
+      const elsewhere = newKey();
+      const url = upload.url.replace(upload.path, elsewhere);
+      const answer = await harness.put({ ...upload, url, path: elsewhere }, Buffer.from("evil"), {});
+      expect(answer.status).toBeGreaterThanOrEqual(400);
+      expect(await harness.store.stat(elsewhere)).toBeUndefined();
+    });
+
+    it("refuses a second file for the same link and keeps the first", async () => {
+      const upload = await sign(5);
+      expect(await harness.put(upload, Buffer.from("first"), {})).toMatchObject({ status: 200 });
+      expect(await harness.put(upload, Buffer.from("other"), {})).toMatchObject({ status: 409 });
+      expect(await buffer(await harness.store.download(upload.path, {}))).toEqual(Buffer.from("first"));
+    });
+
+    it.each([0, 99, 101])("does not let a file of %d bytes pass for the 100 that were promised", async (bytes_len) => {
+      const upload = await sign(100);
+      const { status } = await harness.put(upload, randomBytes(bytes_len), {});
+      const seen = { isAccepted: status === 200, stat: await harness.store.stat(upload.path) };
+      const refused = { isAccepted: false, stat: undefined };
+      const toldApart = { isAccepted: true, stat: { bytes_len } };
+      expect(seen).toEqual(contract.refusesOtherLengths ? refused : toldApart);
+    });
+
+    it("stores nothing of an upload that breaks off, and lets the same link be used again", async () => {
+      const body = randomBytes(200_000);
+      const upload = await sign(body.byteLength);
+      const broken = harness.put(upload, breaksOffAfter(body.subarray(0, 100_000)), {});
+      await expect(broken).rejects.toBeInstanceOf(Error);
+      expect(await harness.store.stat(upload.path)).toBeUndefined();
+      expect(await harness.put(upload, body, {})).toMatchObject({ status: 200 });
+      expect(await buffer(await harness.store.download(upload.path, {}))).toEqual(body);
+    });
+
+    it("ends a download when its reader gives up", async () => {
+      const key = await store(randomBytes(1_000_000));
+      const reader = new AbortController();
+      const body = await harness.store.download(key, { signal: reader.signal });
+      const read = async () => {
+        for await (const _ of body) reader.abort();
+      };
+      await expect(read()).rejects.toMatchObject({ name: "AbortError" });
+      await expect(harness.store.download(key, { signal: reader.signal })).rejects.toMatchObject({
+        name: "AbortError",
+      });
+    });
+
+    it("passes its own check", async () => {
+      await expect(harness.store.check()).resolves.toBeUndefined();
+    });
+  });
+}
+
+/** The PUT as a browser sends it; every harness can start from it. */
+export function putWithFetch(
+  upload: SignedUpload,
+  body: UploadBody,
+  headers: Record<string, string>,
+): Promise<Response> {
+  return fetch(upload.url, {
+    method: upload.method,
+    headers: { ...upload.headers, ...headers },
+    body,
+    duplex: "half",
+  });
+}
+
+function newKey(): string {
+  return `${randomUUID()}/${randomUUID()}`;
+}
+
+async function* largeBody(hash: ReturnType<typeof createHash>): AsyncGenerator<Uint8Array> {
+  const blockBytes = 64 * 1024;
+  for (let sent = 0; sent < LARGE_BYTES; sent += blockBytes) {
+    const block = Buffer.alloc(blockBytes, `block at ${sent} `);
+    hash.update(block);
+    yield block;
+  }
+}
+
+async function sha256(body: Readable): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of body) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+async function* breaksOffAfter(start: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield start;
+  throw new Error("the frontend went away");
+}

@@ -1,0 +1,52 @@
+import type { Readable } from "node:stream";
+
+/**
+ * Where the uploaded files are. Frontends put a file in with a signed link, the worker reads it.
+ *
+ * A key is one to four lower-case UUIDs joined by "/". Rows written by hand may hold anything else as
+ * their path: nothing can be stored under such a key, so to every reading call it is "not there".
+ */
+export interface ObjectStore {
+  readonly kind: "disk" | "supabase";
+
+  /** A link that takes one file until it expires. Errors: `invalid_object_key`, `invalid_upload_promise`. */
+  signUpload(input: SignUploadInput): Promise<SignedUpload>;
+
+  /** Undefined is "not there", and only that; whatever else goes wrong throws a transient `storage_unavailable`. */
+  stat(key: string): Promise<ObjectStat | undefined>;
+
+  /**
+   * The object's bytes. Errors: permanent `object_not_found`, transient `storage_unavailable`; a fault halfway
+   * destroys the stream with the same transient error. After an abort the stream ends with the AbortError.
+   */
+  download(key: string, options: { signal?: AbortSignal }): Promise<Readable>;
+
+  /** Keys that are not there are skipped. Errors: transient `storage_unavailable`; what was removed stays removed. */
+  remove(keys: string[]): Promise<void>;
+
+  /** Writes, reads and deletes a probe object; throws a transient error that names the step that failed. */
+  check(): Promise<void>;
+}
+
+export interface SignUploadInput {
+  key: string;
+  /** The media type that the PUT will declare, parameters aside. */
+  mime: string;
+  /** The exact length that the PUT will have. */
+  bytes_len: number;
+  /** Supabase has one expiry for all links and ignores this. */
+  expiresInSeconds: number;
+}
+
+export interface SignedUpload {
+  url: string;
+  method: "PUT";
+  headers: Record<string, string>;
+  bucket: string;
+  path: string;
+  token: string;
+}
+
+export interface ObjectStat {
+  bytes_len: number;
+}
