@@ -1,1 +1,5 @@
-export {};
+export { createDiskStore, type DiskStore, type DiskStoreOptions } from "./disk-store.ts";
+export { loadOrCreateSecret } from "./load-or-create-secret.ts";
+export type { ObjectStat, ObjectStore, SignedUpload, SignUploadInput } from "./object-store.ts";
+export type { ReceivedUpload, UploadRequest } from "./receive-upload.ts";
+export { UPLOAD_ROUTE } from "./upload-link.ts";

@@ -1,0 +1,49 @@
+import { randomUUID } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+
+/**
+ * `incoming/` holds files that are still being written, `objects/` those that are whole. Both are in one directory,
+ * hence on one file system, where a link moves a file from the one to the other at once.
+ */
+export interface DiskLayout {
+  incoming: string;
+  objects: string;
+}
+
+export const DIRECTORY_MODE = 0o700;
+export const FILE_MODE = 0o600;
+
+const PARTIAL = ".part";
+const PROBE = ".probe";
+
+/** Made once, when the store is: a store whose directories go missing later has lost its disk, and says so. */
+export function createLayout(directory: string): DiskLayout {
+  const layout = { incoming: join(directory, "incoming"), objects: join(directory, "objects") };
+  mkdirSync(layout.incoming, { recursive: true, mode: DIRECTORY_MODE });
+  mkdirSync(layout.objects, { recursive: true, mode: DIRECTORY_MODE });
+  return layout;
+}
+
+/**
+ * `objects/<2 hex>/<uuid>/<uuid>.object`. The last two digits spread the first level over 256 directories: they are
+ * random in every version of UUID, the first ones are a clock in version 7. The suffix lets the keys `a` and `a/b`
+ * both exist.
+ */
+export function objectPath(layout: DiskLayout, key: string): string {
+  const [first = ""] = key.split("/", 1);
+  return join(layout.objects, first.slice(-2), `${key}.object`);
+}
+
+export function newPartialPath(layout: DiskLayout): string {
+  return join(layout.incoming, `${randomUUID()}${PARTIAL}`);
+}
+
+export function newProbePath(layout: DiskLayout): string {
+  return join(layout.objects, `${randomUUID()}${PROBE}`);
+}
+
+/** True for the names above, which a killed process leaves behind; never for an object. */
+export function isLeftover(name: string): boolean {
+  return name.endsWith(PARTIAL) || name.endsWith(PROBE);
+}

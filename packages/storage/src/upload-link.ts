@@ -1,0 +1,116 @@
+import { AppError } from "@pipeline/runtime";
+import { errors, jwtVerify, SignJWT } from "jose";
+import { z } from "zod";
+import { isObjectKey, requireObjectKey } from "./object-key.ts";
+import type { SignedUpload, SignUploadInput } from "./object-store.ts";
+
+/** The route that serves the links of the disk store; the same path that Supabase Storage uses. */
+export const UPLOAD_ROUTE = "/storage/v1/object/upload/sign/:bucket/*";
+
+const UPLOAD_BUCKET = "uploads";
+
+/** What the link's owner said would come. */
+export interface UploadPromise {
+  bytes_len: number;
+  mime: string;
+}
+
+/** RFC 7518 section 3.2: an HS256 key has at least 256 bits. */
+const MINIMUM_SECRET_BYTES = 32;
+
+const uploadPromise = z.object({
+  bytes_len: z.int().nonnegative(),
+  // The type goes out as a header: this shape has no room for a line break. RFC 6838 section 4.2 limits the names.
+  mime: z.string().regex(/^[a-z0-9][\w!#$&^.+-]{0,126}\/[a-z0-9][\w!#$&^.+-]{0,126}(?: *;[ -~]{0,200})?$/iu),
+});
+
+const uploadClaims = uploadPromise.extend({ url: z.string(), scope: z.literal("upload") });
+
+const linkInput = uploadPromise.extend({ expiresInSeconds: z.int().positive() });
+
+export function encodeUploadSecret(secret: string): Uint8Array {
+  const key = new TextEncoder().encode(secret);
+  if (key.byteLength >= MINIMUM_SECRET_BYTES) return key;
+  throw new AppError({
+    kind: "internal",
+    code: "upload_secret_too_short",
+    message: `The secret that signs upload links needs at least ${MINIMUM_SECRET_BYTES} bytes.`,
+  });
+}
+
+export async function signUploadLink(
+  input: SignUploadInput,
+  signer: { publicUrl: string; secret: Uint8Array },
+): Promise<SignedUpload> {
+  requireObjectKey(input.key);
+  const parsed = linkInput.safeParse(input);
+  if (!parsed.success) throw invalidPromise(parsed.error);
+  const { bytes_len, mime, expiresInSeconds } = parsed.data;
+  const url = `${UPLOAD_BUCKET}/${input.key}`;
+  const issuedAt = Math.floor(Date.now() / 1000);
+  const token = await new SignJWT({ url, bytes_len, mime, scope: "upload" })
+    .setProtectedHeader({ alg: "HS256" })
+    .setIssuedAt(issuedAt)
+    .setExpirationTime(issuedAt + expiresInSeconds)
+    .sign(signer.secret);
+  const base = signer.publicUrl.replace(/\/+$/u, "");
+  return {
+    url: `${base}${UPLOAD_ROUTE.replace(":bucket/*", url)}?token=${token}`,
+    method: "PUT",
+    headers: { "content-type": mime },
+    bucket: UPLOAD_BUCKET,
+    path: input.key,
+    token,
+  };
+}
+
+/**
+ * What the link promised, for exactly this bucket and path. Errors: unauthorized `upload_link_expired` (only for a
+ * link that was once good) and `upload_link_invalid`.
+ */
+export async function verifyUploadLink(
+  link: { bucket: string; path: string; token: string },
+  secret: Uint8Array,
+): Promise<UploadPromise> {
+  const payload = await verifyToken(link.token, secret);
+  const claims = uploadClaims.safeParse(payload);
+  const isForPath = claims.success && claims.data.url === `${link.bucket}/${link.path}` && isObjectKey(link.path);
+  if (!isForPath) throw invalidLink();
+  return { bytes_len: claims.data.bytes_len, mime: claims.data.mime };
+}
+
+async function verifyToken(token: string, secret: Uint8Array): Promise<unknown> {
+  try {
+    const { payload } = await jwtVerify(token, secret, { algorithms: ["HS256"], requiredClaims: ["iat", "exp"] });
+    return payload;
+  } catch (error) {
+    if (error instanceof errors.JWTExpired) {
+      throw new AppError({
+        kind: "unauthorized",
+        code: "upload_link_expired",
+        message: "This upload link has expired; ask for a new one.",
+        cause: error,
+      });
+    }
+    if (error instanceof errors.JOSEError) throw invalidLink(error);
+    throw error;
+  }
+}
+
+function invalidLink(cause?: unknown): AppError {
+  return new AppError({
+    kind: "unauthorized",
+    code: "upload_link_invalid",
+    message: "This upload link is not valid for this path.",
+    cause,
+  });
+}
+
+function invalidPromise(cause: unknown): AppError {
+  return new AppError({
+    kind: "invalid",
+    code: "invalid_upload_promise",
+    message: "An upload needs its length in bytes, a media type and a lifetime in whole seconds.",
+    cause,
+  });
+}
