@@ -40,6 +40,20 @@ export function parseEnvironment(
   return parsed.data;
 }
 
+/** `parseEnvironment` for a process's entry: prints every fault on standard error and exits with 1. */
+export function loadEnvironment(
+  variables: Readonly<Record<string, string | undefined>>,
+  service: Service,
+): Environment {
+  try {
+    return parseEnvironment(variables, service);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(1);
+  }
+}
+
 type Given = Readonly<Record<string, string | undefined>>;
 
 function describeIssue(issue: z.core.$ZodIssue): string {

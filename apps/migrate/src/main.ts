@@ -1,0 +1,26 @@
+import { openDatabase } from "@pipeline/composition";
+import { migrate } from "@pipeline/db";
+import { createLogger, describeError, toAppError } from "@pipeline/runtime";
+import { Command } from "commander";
+import { loadMigrateConfig } from "./config.ts";
+
+await new Command("migrate")
+  .description("Brings the schema DATABASE_SCHEMA of DATABASE_URL to the newest version, all or nothing.")
+  .action(async () => {
+    const environment = loadMigrateConfig();
+    const log = createLogger({ level: environment.LOG_LEVEL, service: "migrate" });
+    const database = await openDatabase(environment, "migrate", log);
+    try {
+      const { applied, version } = await migrate(database);
+      const done = applied.length === 0 ? "nothing to apply" : `applied ${applied.join(", ")}`;
+      process.stdout.write(`Schema ${database.schemaName}: ${done}, now at version ${version}.\n`);
+    } catch (error) {
+      const { code, message } = toAppError(error);
+      process.stderr.write(`Migration failed, nothing was changed. ${code}: ${message}\n`);
+      log.error({ err: describeError(error) }, "migration failed");
+      process.exitCode = 1;
+    } finally {
+      await database.close();
+    }
+  })
+  .parseAsync();
