@@ -1,0 +1,122 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parseEnv } from "node:util";
+import { expect, test } from "vitest";
+import { environmentSchema } from "./environment.ts";
+import { ConfigError, parseEnvironment, type Service } from "./parse-environment.ts";
+
+const DATABASE_URL = "postgresql://user:pass@127.0.0.1:5432/pipeline";
+
+function faultsOf(variables: Record<string, string>, service: Service = "api"): readonly string[] {
+  try {
+    parseEnvironment(variables, service);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults;
+    throw error;
+  }
+}
+
+test("the example file names exactly the variables of the schema, with their defaults", async () => {
+  const example = parseEnv(await readFile(join(import.meta.dirname, "../../../.env.example"), "utf8"));
+  expect(Object.keys(example).toSorted()).toEqual(environmentSchema.keyof().options.toSorted());
+  const fromExample = parseEnvironment({ ...example, DATABASE_URL }, "api");
+  expect(fromExample).toEqual(parseEnvironment({ DATABASE_URL }, "api"));
+});
+
+test("development needs nothing but a database", () => {
+  const environment = parseEnvironment({ DATABASE_URL }, "worker");
+  expect(environment).toMatchObject({ ENVIRONMENT: "development", SERVICE_PORT: 8000, WORKER_MAX_RETRIES: 3 });
+});
+
+test("the local stack needs nothing", () => {
+  expect(faultsOf({}, "local")).toEqual([]);
+});
+
+test("separate processes without a database are told to name one", () => {
+  for (const service of ["api", "worker", "migrate"] as const) {
+    expect(faultsOf({}, service)).toEqual([expect.stringMatching(/^DATABASE_URL is missing/)]);
+  }
+});
+
+test("every fault is reported at once", () => {
+  const faults = faultsOf({
+    DATABASE_URL: "not a url",
+    ENVIRONMENT: "prod",
+    DEBUG: "maybe",
+    SERVICE_PORT: "80000",
+    OPENAI_API_KEY: "your-api-key-here",
+    WORKER_MAX_RETRY: "3",
+    RAG_VECTOR_DIMENSION: "768",
+  });
+  expect(faults.map((fault) => fault.split(" ")[0])).toEqual([
+    "DATABASE_URL",
+    "DEBUG",
+    "ENVIRONMENT",
+    "OPENAI_API_KEY",
+    "RAG_VECTOR_DIMENSION",
+    "SERVICE_PORT",
+    "WORKER_MAX_RETRY",
+  ]);
+});
+
+test.each([
+  ["DATABASE_URL", "mysql://localhost/x"],
+  ["DATABASE_SCHEMA", 'x"; drop schema public'],
+  ["OPENAI_BASE_URL", "localhost:8002"],
+  ["CORS_ORIGINS", "https://ok.example.com, nonsense"],
+  ["SUPABASE_JWT_SECRET", "short"],
+  ["WORKER_RETRY_BASE_DELAY", "-1"],
+  ["RAG_MAX_CHUNKS", "ten"],
+])("%s refuses %s", (name, value) => {
+  expect(faultsOf({ DATABASE_URL, [name]: value })).toEqual([expect.stringMatching(new RegExp(`^${name} `))]);
+});
+
+test.each([
+  "changeme",
+  "your_secret_goes_here",
+  "<secret>",
+  "xxxxxxxxxxxxxxxxxxxx",
+  "sk-...",
+  "replace-me-with-a-real-one",
+])("the placeholder %s is no secret", (value) => {
+  const faults = faultsOf({ DATABASE_URL, SUPABASE_JWT_SECRET: value, OPENAI_API_KEY: value });
+  expect(faults).toContain("SUPABASE_JWT_SECRET still holds a placeholder");
+  expect(faults).toContain("OPENAI_API_KEY still holds a placeholder");
+});
+
+test.each(["staging", "production"])("%s refuses every local stand-in and every missing secret", (ENVIRONMENT) => {
+  const named = (service: Service): string[] =>
+    faultsOf({ ENVIRONMENT }, service).map((fault) => fault.split(" ")[0] ?? "");
+  expect(named("api")).toEqual([
+    "CORS_ORIGINS",
+    "DATABASE_URL",
+    "OPENAI_API_KEY",
+    "SUPABASE_JWT_SECRET",
+    "SUPABASE_SERVICE_ROLE_KEY",
+    "SUPABASE_URL",
+  ]);
+  expect(named("worker")).toEqual([
+    "DATABASE_URL",
+    "LLAMAPARSE_API_KEY",
+    "OPENAI_API_KEY",
+    "SUPABASE_SERVICE_ROLE_KEY",
+    "SUPABASE_URL",
+  ]);
+  expect(named("local")).toEqual(["ENVIRONMENT"]);
+});
+
+test("a fault never repeats the value of a secret", () => {
+  const secret = "changeme-s3cr3t-value";
+  const faults = faultsOf({
+    DATABASE_URL: `mysql://u:${secret}@h/d`,
+    SUPABASE_JWT_SECRET: secret,
+    OPENAI_API_KEY: secret,
+  });
+  expect(faults.length).toBeGreaterThan(2);
+  expect(faults.join("\n")).not.toContain("s3cr3t");
+});
+
+test("an empty value counts as unset", () => {
+  expect(parseEnvironment({ DATABASE_URL, OPENAI_API_KEY: "", PORT: "" }, "api").OPENAI_API_KEY).toBeUndefined();
+});
