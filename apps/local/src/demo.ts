@@ -1,0 +1,117 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { createLogger } from "@pipeline/runtime";
+import { Command } from "commander";
+import { z } from "zod";
+import { createClient } from "./client.ts";
+import { loadLocalConfig } from "./config.ts";
+import { ingestFile, type IngestedFile } from "./ingest.ts";
+import { createProgressLines } from "./progress-lines.ts";
+import {
+  ask,
+  questionsFromDocument,
+  readSampleQuestions,
+  type Answer,
+  type AskContext,
+  type Question,
+} from "./questions.ts";
+import { formatAnswer, formatFailures } from "./report.ts";
+import { startStack, type LocalStack } from "./stack.ts";
+
+const SAMPLES_DIRECTORY = join(import.meta.dirname, "../../../samples");
+const SAMPLES = ["benefits-booklet.pdf", "home-policy.docx", "renewal-letter.md", "claims-guide.html"];
+/** Fewer confirmed answers than this and the demo has not shown what it promises. */
+const LEAST_CONFIRMED = 2;
+
+const optionsSchema = z.object({ ask: z.array(z.string()), verbose: z.boolean() });
+
+await new Command("demo")
+  .description(
+    "Boots the whole system on embedded stand-ins with fresh data, ingests documents, asks questions, prints cited answers.",
+  )
+  .argument("[files...]", "PDF, DOCX, HTML, Markdown or text files; the samples of this project when none are named")
+  .option("--ask <question...>", "questions to ask instead of the prepared ones", [])
+  .option("--verbose", "show the log of the services", false)
+  .addHelpText("after", "\nExits with 1 when a file fails or an answer cannot be confirmed.")
+  .action(async (files: string[], raw: unknown) => {
+    const options = optionsSchema.parse(raw);
+    process.exitCode = (await runDemo({ files, ...options })) ? 0 : 1;
+  })
+  .parseAsync();
+
+interface DemoOptions {
+  files: string[];
+  ask: string[];
+  verbose: boolean;
+}
+
+async function runDemo(options: DemoOptions): Promise<boolean> {
+  const directory = await mkdtemp(join(tmpdir(), "upload-pipeline-demo-"));
+  const environment = loadLocalConfig({ DATA_DIR: directory });
+  const log = createLogger({ level: options.verbose ? environment.LOG_LEVEL : "silent", service: "demo" });
+  process.stdout.write("Starting database, storage, API and worker …\n");
+  const stack = await startStack({ environment, log, port: 0 });
+  const stopOnSignal = (): void => {
+    void stack.stop().finally(() => process.exit(130));
+  };
+  process.once("SIGINT", stopOnSignal);
+  try {
+    return await ingestAndAsk(stack, options);
+  } finally {
+    process.off("SIGINT", stopOnSignal);
+    await stack.stop();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function ingestAndAsk(stack: LocalStack, options: DemoOptions): Promise<boolean> {
+  const user_id = randomUUID();
+  const client = createClient({ url: stack.url, token: await stack.signToken(user_id) });
+  const paths = options.files.length > 0 ? options.files : SAMPLES.map((name) => join(SAMPLES_DIRECTORY, name));
+
+  process.stdout.write(`Ingesting ${paths.length} file${paths.length === 1 ? "" : "s"} over ${stack.url}\n\n`);
+  const lines = createProgressLines(
+    paths.map((path) => basename(path)),
+    process.stdout,
+  );
+  const files = await Promise.all(paths.map((path) => ingestFile(client, path, lines)));
+  lines.close();
+
+  const documentIds = files.flatMap((file) => (file.complete ? [file.document_id] : []));
+  const context: AskContext = { client, database: stack.database, user_id, documentIds };
+  const answers = documentIds.length === 0 ? [] : await answerQuestions(context, options);
+  process.stdout.write(formatFailures(files));
+  return summarise(files, answers, { isAsking: options.ask.length > 0 });
+}
+
+async function answerQuestions(context: AskContext, options: DemoOptions): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  for (const question of await chooseQuestions(context, options)) {
+    const answer = await ask(context, question);
+    process.stdout.write(formatAnswer(answer));
+    answers.push(answer);
+  }
+  return answers;
+}
+
+async function chooseQuestions(context: AskContext, options: DemoOptions): Promise<Question[]> {
+  if (options.ask.length > 0) return options.ask.map((text) => ({ text, expected: undefined }));
+  if (options.files.length === 0) return readSampleQuestions(SAMPLES_DIRECTORY);
+  const questions = await Promise.all(context.documentIds.map((id) => questionsFromDocument(context, id)));
+  return questions.flat();
+}
+
+/** Says in one line what was shown. True: all of it. */
+function summarise(files: IngestedFile[], answers: Answer[], { isAsking }: { isAsking: boolean }): boolean {
+  const complete = files.filter((file) => file.complete).length;
+  const confirmed = answers.filter((answer) => answer.isConfirmed).length;
+  const answered = isAsking ? answers.filter((answer) => answer.passage).length : confirmed;
+  const isShown = isAsking || confirmed >= Math.min(LEAST_CONFIRMED, answers.length);
+  const verb = isAsking ? "answered" : "confirmed on the cited page";
+  process.stdout.write(
+    `\n${complete} of ${files.length} files complete, ${answered} of ${answers.length} answers ${verb}.\n`,
+  );
+  return complete === files.length && isShown;
+}

@@ -1,0 +1,90 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { getDocument, listPages, type Database } from "@pipeline/db";
+import { z } from "zod";
+import type { Client, SearchResult } from "./client.ts";
+
+export interface Question {
+  text: string;
+  /** What the cited pages must contain for the answer to count; undefined where nobody knows it beforehand. */
+  expected: string | undefined;
+}
+
+export interface Answer {
+  question: Question;
+  /** The best passage; undefined when nothing was found. */
+  passage: SearchResult | undefined;
+  /** True when the cited pages contain what was expected. */
+  isConfirmed: boolean;
+}
+
+const sampleQuestion = z.object({ question: z.string(), answer: z.string() });
+
+/** The questions that come with the samples, and the phrases that answer them. */
+export async function readSampleQuestions(directory: string): Promise<Question[]> {
+  const content: unknown = JSON.parse(await readFile(join(directory, "questions.json"), "utf8"));
+  return z
+    .array(sampleQuestion)
+    .parse(content)
+    .map((entry) => ({ text: entry.question, expected: entry.answer }));
+}
+
+/**
+ * Questions for a document that nobody has written any for: sentences from its first and its last third, each of which
+ * must then be found on the page where it stands.
+ */
+export async function questionsFromDocument(reader: DocumentReader, documentId: string): Promise<Question[]> {
+  const sentences = (await liveText(reader, documentId, { first: 1, last: Infinity }))
+    .split(/(?<=[.!?])\s+|\n+/u)
+    .map((sentence) => collapse(sentence))
+    .filter((sentence) => sentence.length >= 25 && sentence.length <= 250 && !/[|#*_`<>\\[\]]/u.test(sentence));
+  const picked = new Set([1 / 3, 2 / 3].map((place) => sentences[Math.floor(sentences.length * place)]));
+  return [...picked].flatMap((sentence) => (sentence === undefined ? [] : [{ text: sentence, expected: sentence }]));
+}
+
+/** Asks, takes the first passage, and looks whether the pages that it cites really hold the answer. */
+export async function ask(context: AskContext, question: Question): Promise<Answer> {
+  const [passage] = await context.client.search(question.text, context.documentIds);
+  if (!passage) return { question, passage, isConfirmed: false };
+  const pages = { first: passage.page_start, last: passage.page_end };
+  const cited = await liveText(context, passage.document_id, pages);
+  const isConfirmed = question.expected !== undefined && plain(cited).includes(plain(question.expected));
+  return { question, passage, isConfirmed };
+}
+
+/** Whose documents are read, and where they are. */
+export interface DocumentReader {
+  database: Database;
+  user_id: string;
+}
+
+export interface AskContext extends DocumentReader {
+  client: Client;
+  documentIds: string[];
+}
+
+interface PageRange {
+  first: number;
+  last: number;
+}
+
+/** The text of the pages that search sees now. */
+async function liveText(reader: DocumentReader, documentId: string, range: PageRange): Promise<string> {
+  const { database, user_id } = reader;
+  const document = await getDocument(database, { user_id, document_id: documentId });
+  if (document.live_generation === null) return "";
+  const pages = await listPages(database, { document_id: documentId, generation: document.live_generation });
+  return pages
+    .filter((page) => page.page_number >= range.first && page.page_number <= range.last)
+    .map((page) => page.text)
+    .join("\n");
+}
+
+/** Markdown marks and line ends do not decide whether a phrase stands on a page. */
+function plain(text: string): string {
+  return collapse(text.replaceAll(/[*_`#|\\]/gu, " ")).toLowerCase();
+}
+
+function collapse(text: string): string {
+  return text.replaceAll(/\s+/gu, " ").trim();
+}

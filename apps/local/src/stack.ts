@@ -1,0 +1,71 @@
+import { buildApi, createTokenVerifier, signDevelopmentToken, settingsFrom } from "@pipeline/api";
+import { createEmbedder, dataDirectory, openDatabase, openStorage, tokenSecret } from "@pipeline/composition";
+import { checkSchemaVersion, createNotifier, migrate, type Database } from "@pipeline/db";
+import type { Environment, Logger } from "@pipeline/runtime";
+import { createWorker, workerOptionsFrom } from "@pipeline/worker";
+import { lockDirectory } from "./lock-directory.ts";
+
+/** The whole system in this process: API, worker, database and storage. */
+export interface LocalStack {
+  url: string;
+  database: Database;
+  /** A token for the API, valid for a day unless said otherwise. */
+  signToken(userId: string, expiresInSeconds?: number): Promise<string>;
+  stop(): Promise<void>;
+}
+
+export interface StackOptions {
+  environment: Environment;
+  log: Logger;
+  /** 0 takes any free port. */
+  port: number;
+}
+
+const DAY_SECONDS = 86_400;
+/** Long enough to finish a stage of an ordinary document; what is not finished goes on at the next start. */
+const STOP_DEADLINE_MS = 5_000;
+
+/**
+ * Starts everything on what is configured, the embedded stand-ins where nothing is. Throws AppError conflict
+ * `data_directory_in_use`, and the system's own error when the port is taken; then nothing is left running.
+ */
+export async function startStack(options: StackOptions): Promise<LocalStack> {
+  const { environment, log, port } = options;
+  const closers: (() => Promise<unknown>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const close of closers.splice(0).toReversed()) await close();
+  };
+  try {
+    closers.push(await lockDirectory(dataDirectory(environment)));
+    const database = await openDatabase(environment, "local", log);
+    closers.push(() => database.close());
+    await migrate(database);
+    await checkSchemaVersion(database);
+
+    const address = { url: "" };
+    const storage = await openStorage(environment, { publicUrl: () => address.url });
+    const embedder = createEmbedder(environment);
+    const notifier = createNotifier(database, { onError: (err) => log.warn({ err }, "wake-up not sent") });
+    closers.push(() => notifier.close());
+
+    const worker = createWorker({ database, storage, embedder, log, options: workerOptionsFrom(environment) });
+    await worker.start();
+    closers.push(() => worker.stop({ deadlineMs: STOP_DEADLINE_MS }));
+
+    const secret = await tokenSecret(environment);
+    const verifyToken = createTokenVerifier({ secret });
+    const settings = settingsFrom(environment);
+    const api = await buildApi({ database, storage, embedder, notifier, verifyToken, log, settings });
+    closers.push(() => api.close());
+    address.url = await api.listen({ host: environment.SERVICE_HOST, port });
+    return {
+      url: address.url,
+      database,
+      signToken: (userId, expiresInSeconds = DAY_SECONDS) => signDevelopmentToken({ secret, userId, expiresInSeconds }),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
