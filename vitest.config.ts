@@ -1,9 +1,12 @@
 import { defineConfig } from "vitest/config";
 
+const report = process.env["VITEST_REPORT"];
+
 export default defineConfig({
   test: {
-    include: ["apps/*/src/**/*.test.ts", "packages/*/src/**/*.test.ts", "tests/**/*.test.ts", "samples/**/*.test.ts"],
+    include: ["apps/*/src/**/*.test.ts", "packages/*/src/**/*.test.ts", "samples/**/*.test.ts"],
     globalSetup: ["packages/db/src/testing/global-setup.ts"],
+    reporters: report === undefined ? ["default"] : ["default", ["json", { outputFile: report }]],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     maxWorkers: 2,

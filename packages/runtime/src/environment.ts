@@ -18,6 +18,9 @@ export const environmentSchema = z.object({
   DEBUG: z.stringbool().default(false),
   LOG_LEVEL: z.enum(LOG_LEVELS).default("info"),
 
+  /** Commit that the running code was built from, shown by /health; the images set it. */
+  BUILD_COMMIT: z.string().default("unknown"),
+
   SERVICE_HOST: z.string().default("127.0.0.1"),
   SERVICE_PORT: port.default(8000),
   /** Set by Render; wins over SERVICE_PORT. */

@@ -6,7 +6,7 @@ import { Client } from "pg";
 import { openEmbedded } from "../embedded.ts";
 import { openPostgres } from "../database.ts";
 import { migrate } from "../migrate.ts";
-import { testDatabaseUrl } from "./config.ts";
+import { isPostgresRequired, testDatabaseUrl } from "./config.ts";
 
 /** Where tests run, and the migrated database that each test file starts from. */
 export type TestServer =
@@ -80,6 +80,7 @@ async function prepareTemplate(url: string, source: string, stop: () => Promise<
 }
 
 async function prepareEmbedded(templateFile: string, reason: string): Promise<StartedServer> {
+  if (isPostgresRequired()) throw new Error(`TEST_REQUIRE_POSTGRES is set, but: ${reason}.`);
   const database = await openEmbedded({ schemaName: "upload_pipeline" });
   await migrate(database);
   const dump = await database.dump();

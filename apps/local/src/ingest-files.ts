@@ -1,0 +1,41 @@
+import { basename } from "node:path";
+import { Command } from "commander";
+import { z } from "zod";
+import { createClient } from "./client.ts";
+import { ingestFile } from "./ingest.ts";
+import { createProgressLines } from "./progress-lines.ts";
+import { formatAnswer, formatFailures } from "./report.ts";
+
+const optionsSchema = z.object({ url: z.url(), token: z.string().min(1), ask: z.array(z.string()) });
+
+await new Command("ingest")
+  .description("Uploads files to a running API, watches them become searchable, and asks questions about them.")
+  .argument("<files...>", "PDF, DOCX, HTML, Markdown or text files")
+  .option("--url <url>", "where the API is", "http://127.0.0.1:8000")
+  .requiredOption("--token <token>", "whose documents they become; see `pnpm token`")
+  .option("--ask <question...>", "questions to ask about them", [])
+  .addHelpText("after", "\nExits with 1 when a file fails.")
+  .action(async (paths: string[], raw: unknown, command: Command) => {
+    const parsed = optionsSchema.safeParse(raw);
+    if (!parsed.success) {
+      command.error(parsed.error.issues.map((issue) => `--${issue.path.join(".")}: ${issue.message}`).join("\n"));
+    }
+    process.exitCode = (await ingestFiles(paths, parsed.data)) ? 0 : 1;
+  })
+  .parseAsync();
+
+async function ingestFiles(paths: string[], options: z.infer<typeof optionsSchema>): Promise<boolean> {
+  const client = createClient(options);
+  const lines = createProgressLines(
+    paths.map((path) => basename(path)),
+    process.stdout,
+  );
+  const files = await Promise.all(paths.map((path) => ingestFile(client, path, lines)));
+  const documentIds = files.flatMap((file) => (file.complete ? [file.document_id] : []));
+  for (const text of documentIds.length > 0 ? options.ask : []) {
+    const [passage] = await client.search(text, documentIds);
+    process.stdout.write(formatAnswer({ question: { text, expected: undefined }, passage, isConfirmed: false }));
+  }
+  process.stdout.write(formatFailures(files));
+  return files.every((file) => file.complete);
+}
