@@ -1,0 +1,38 @@
+import { parseHTML } from "linkedom";
+
+/** The few members of a DOM element that this package uses; the browser's own types are not part of this project. */
+export interface HtmlElement {
+  nodeName: string;
+  innerHTML: string;
+  textContent: string | null;
+  childNodes: Iterable<HtmlElement>;
+  children: Iterable<HtmlElement>;
+  parentNode: HtmlElement | null;
+  ownerDocument: HtmlDocument;
+  querySelector: (selector: string) => HtmlElement | null;
+  querySelectorAll: (selector: string) => Iterable<HtmlElement>;
+  closest: (selector: string) => HtmlElement | null;
+  getAttribute: (name: string) => string | null;
+  setAttribute: (name: string, value: string) => void;
+  append: (...nodes: (HtmlElement | string)[]) => void;
+  replaceWith: (...nodes: (HtmlElement | string)[]) => void;
+  remove: () => void;
+}
+
+export interface HtmlDocument {
+  documentElement: HtmlElement | null;
+  body: HtmlElement;
+  title: string;
+  createElement: (name: string) => HtmlElement;
+  querySelector: (selector: string) => HtmlElement | null;
+  querySelectorAll: (selector: string) => Iterable<HtmlElement>;
+  toString: () => string;
+}
+
+/** Parses a whole page or a fragment; scripts never run. Throws RangeError on absurd nesting. */
+export function parseDom(html: string): HtmlDocument {
+  // Without <html> the library makes the first element the root and loses the others.
+  const page = /<html[\s>]/i.test(html) ? html : `<!doctype html><html><body>${html}</body></html>`;
+  const document: HtmlDocument = parseHTML(page).document;
+  return document;
+}

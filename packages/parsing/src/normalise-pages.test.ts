@@ -1,0 +1,90 @@
+import { describe, expect, test } from "vitest";
+import { normalisePages } from "./normalise-pages.ts";
+
+function normalise(texts: string[], format: "pdf" | "text" = "pdf") {
+  const pages = texts.map((text, index) => ({ page_number: index + 1, text }));
+  const result = normalisePages({ pages, format });
+  expect(result.pages.map((page) => page.page_number)).toEqual(pages.map((page) => page.page_number));
+  return { texts: result.pages.map((page) => page.text), notes: result.notes };
+}
+
+describe("text", () => {
+  test.each([
+    ["composed characters", "Gru\u0308\u00dfe", "Grüße"],
+    ["line ends", "a\r\nb\rc\u2028d", "a\nb\nc\nd"],
+    ["controls", "a\u0000b\u0007c\u009fd\te", "abcd\te"],
+    ["soft hyphens, zero-width spaces and marks", "in\u00adfor\u200bma\ufefftion\u202e", "information"],
+    ["lone surrogates", "a\ud800b😀", "ab😀"],
+    ["blanks at line ends, and blank lines", "\n\na  \n\n\n\n b\t\n", "a\n\n b"],
+    ["ligatures", "bene\ufb01t o\ufb03ce", "benefit office"],
+    ["no-break spaces", "900\u00a0EUR", "900 EUR"],
+    [
+      "joiners in Persian words and emoji stay, elsewhere they go",
+      "می\u200cخواهم 👩\u200d👧 a\u200db",
+      "می\u200cخواهم 👩\u200d👧 ab",
+    ],
+    ["noncharacters", "a\ufdd0b\uffffc", "abc"],
+  ])("%s", (_, before, after) => {
+    expect(normalise([before]).texts).toEqual([after]);
+  });
+});
+
+describe("running headers and footers", () => {
+  const page = (number: number): string =>
+    `ACME Insurance\n\n## Part ${["one", "two", "three", "four"][number - 1]}\n\nText of its own, number ${number * 17}.\n\nPage ${number} of 4`;
+
+  test("go, page numbers everywhere and other lines after their first time", () => {
+    const { texts, notes } = normalise([1, 2, 3, 4].map(page));
+    expect(texts).toEqual([
+      "ACME Insurance\n\n## Part one\n\nText of its own, number 17.",
+      "## Part two\n\nText of its own, number 34.",
+      "## Part three\n\nText of its own, number 51.",
+      "## Part four\n\nText of its own, number 68.",
+    ]);
+    expect(notes).toEqual([
+      expect.objectContaining({ code: "running_lines_removed", message: expect.stringContaining("7") }),
+    ]);
+  });
+
+  test("of left and right pages both go", () => {
+    const texts = Array.from({ length: 8 }, (_, index) =>
+      index % 2 === 0 ? `Left side\n\nText ${"abcdefgh"[index]}` : `Right side\n\nText ${"abcdefgh"[index]}`,
+    );
+    expect(normalise(texts).texts.slice(2)).toEqual(["Text c", "Text d", "Text e", "Text f", "Text g", "Text h"]);
+  });
+
+  test("headings that differ by a number only stay when the number does not follow the pages", () => {
+    const texts = ["# Claim 4711\n\naa", "# Claim 5822\n\nbb", "# Claim 6001\n\ncc"];
+    expect(normalise(texts)).toEqual({ texts, notes: [] });
+  });
+
+  test("stay in documents of two pages", () => {
+    const texts = ["Head\n\na", "Head\n\nb"];
+    expect(normalise(texts)).toEqual({ texts, notes: [] });
+  });
+
+  test("a page with nothing else becomes empty and keeps its place", () => {
+    expect(normalise(["Head\n\na", "Head\n\nb", "Head", "Head\n\nd"]).texts).toEqual(["Head\n\na", "b", "", "d"]);
+  });
+
+  test("text behind other text is content, even where it repeats", () => {
+    const texts = ["a\n\nsame\n\nx1 y", "b\n\nsame\n\nx2 z", "c\n\nsame\n\nx3 w"];
+    expect(normalise(texts).texts).toEqual(texts);
+  });
+});
+
+describe("documents without text", () => {
+  test.each([
+    ["a PDF with page numbers only", ["1", "2"], "pdf" as const, /scan/],
+    ["a text of blanks", [" \n\u200b "], "text" as const, /no text/],
+  ])("%s is no_text", (_, texts, format, message) => {
+    expect(() => normalise(texts, format)).toThrow(
+      expect.objectContaining({ kind: "permanent", code: "no_text", message: expect.stringMatching(message) }),
+    );
+  });
+
+  test("one letter is text", () => {
+    expect(normalise(["", "a"]).texts).toEqual(["", "a"]);
+    expect(normalise(["7"], "text").texts).toEqual(["7"]);
+  });
+});

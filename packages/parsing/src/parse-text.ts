@@ -1,0 +1,64 @@
+import { decodeText, isBinaryNoise } from "./decode-text.ts";
+import type { FormatInput } from "./parse-format.ts";
+import { damagedFile } from "./parse-errors.ts";
+import type { ParsedDocument, ParseNote } from "./parsed-document.ts";
+import { readDocument } from "./read-document.ts";
+
+/** Plain text as it stands; a form feed begins a page. Notes: `encoding_guessed`. */
+export async function parseText(input: FormatInput): Promise<ParsedDocument> {
+  const { text, notes } = await readText(input);
+  return { parser: "text", parser_version: "1", title: null, pages: splitPages(text), notes };
+}
+
+/** Markdown as it stands, without its YAML front matter, whose title becomes the document's. */
+export async function parseMarkdown(input: FormatInput): Promise<ParsedDocument> {
+  const { text, notes } = await readText(input);
+  const { title, body } = takeFrontMatter(text);
+  return {
+    parser: "markdown",
+    parser_version: "1",
+    title: title ?? firstHeading(body),
+    pages: splitPages(body),
+    notes,
+  };
+}
+
+async function readText(input: FormatInput): Promise<{ text: string; notes: ParseNote[] }> {
+  const decoded = decodeText(await readDocument(input.path));
+  if (isBinaryNoise(decoded.text)) throw damagedFile("The file holds binary data between its text.");
+  return { text: decoded.text, notes: encodingNotes(decoded) };
+}
+
+/** One note where the encoding had to be guessed: some characters may be wrong. */
+export function encodingNotes(decoded: { encoding: string; is_guess: boolean }): ParseNote[] {
+  if (!decoded.is_guess) return [];
+  return [
+    { code: "encoding_guessed", message: `The file does not name its encoding; it was read as ${decoded.encoding}.` },
+  ];
+}
+
+function splitPages(text: string): ParsedDocument["pages"] {
+  // A form feed at the very end closes the last page; it does not begin another.
+  return text
+    .replace(/\f\s*$/, "")
+    .split("\f")
+    .map((page, index) => ({ page_number: index + 1, text: page }));
+}
+
+function takeFrontMatter(text: string): { title: string | null; body: string } {
+  const match = /^---[ \t]*\r?\n([\s\S]*?)\r?\n(?:---|\.\.\.)[ \t]*(?:\r?\n|$)/.exec(text);
+  const matter = match?.[1];
+  // A rule at the top of a text is no front matter: that has a key in its first line or a comment.
+  if (match === null || matter === undefined || !/^(?:[\w-]+\s*:|#)/.test(matter)) return { title: null, body: text };
+  const title = /^title\s*:\s*(.+)$/im.exec(matter)?.[1]?.trim();
+  return { title: title === undefined ? null : unquote(title), body: text.slice(match[0].length) };
+}
+
+function unquote(value: string): string | null {
+  const inner = /^(["'])(.*)\1$/.exec(value)?.[2] ?? value;
+  return inner.trim() === "" ? null : inner.trim();
+}
+
+function firstHeading(text: string): string | null {
+  return /^#[ \t]+(\S.*?)[ \t]*#*[ \t]*$/m.exec(text)?.[1] ?? null;
+}
