@@ -1,1 +1,3 @@
-export {};
+export { loadWorkerConfig, workerOptions, type WorkerConfig } from "./config.ts";
+export type { WorkerDependencies, WorkerOptions } from "./options.ts";
+export { createWorker, type Worker } from "./worker.ts";

@@ -1,0 +1,36 @@
+import { hostname } from "node:os";
+import { type Environment, parseEnvironment } from "@pipeline/runtime";
+import type { WorkerOptions } from "./options.ts";
+
+export interface WorkerConfig {
+  environment: Environment;
+  options: WorkerOptions;
+}
+
+/** The worker process's configuration. Throws ConfigError with every fault. */
+export function loadWorkerConfig(): WorkerConfig {
+  const environment = parseEnvironment(process.env, "worker");
+  return { environment, options: workerOptions(environment) };
+}
+
+/**
+ * Dead workers are noticed after the lease and the longest wait until the next rescue: 12 s + 2 s, of the 20 s that are
+ * promised.
+ */
+const LEASE_MS = 12_000;
+const RESCUE_INTERVAL_MS = 2_000;
+/** SPEC: a job that kills its worker three times is poison. */
+const MAX_CRASHES = 3;
+
+export function workerOptions(environment: Environment): WorkerOptions {
+  return {
+    workerName: `worker@${hostname()}`,
+    concurrency: environment.WORKER_CONCURRENCY,
+    pollIntervalMs: environment.WORKER_POLL_INTERVAL * 1_000,
+    leaseMs: LEASE_MS,
+    rescueIntervalMs: RESCUE_INTERVAL_MS,
+    maxRetries: environment.WORKER_MAX_RETRIES,
+    retryBaseDelayMs: environment.WORKER_RETRY_BASE_DELAY * 1_000,
+    maxCrashes: MAX_CRASHES,
+  };
+}

@@ -1,0 +1,64 @@
+import { createEmbedder, openDatabase, openStorage, publicUrl } from "@pipeline/composition";
+import { checkSchemaVersion } from "@pipeline/db";
+import { ConfigError, createLogger, describeError, type Logger } from "@pipeline/runtime";
+import { loadWorkerConfig, type WorkerConfig } from "./config.ts";
+import { createWorker, type Worker } from "./worker.ts";
+
+/** Below the 30 s that Render and Docker's compose file grant between SIGTERM and SIGKILL. */
+const DRAIN_MS = 25_000;
+
+const config = loadConfigOrExit();
+const log = createLogger({
+  level: config.environment.WORKER_LOG_LEVEL ?? config.environment.LOG_LEVEL,
+  service: "worker",
+});
+exitOnFatalErrors(log);
+await runWorker(config, log);
+
+function loadConfigOrExit(): WorkerConfig {
+  try {
+    return loadWorkerConfig();
+  } catch (error) {
+    process.stderr.write(`${error instanceof ConfigError ? error.message : JSON.stringify(describeError(error))}\n`);
+    process.exit(1);
+  }
+}
+
+/** After either of these nobody knows what state the process is in; its jobs are rescued. */
+function exitOnFatalErrors(to: Logger): void {
+  const exit = (err: unknown): void => {
+    to.fatal({ err }, "worker failed");
+    process.exit(1);
+  };
+  process.on("uncaughtException", exit);
+  process.on("unhandledRejection", exit);
+}
+
+async function runWorker({ environment, options }: WorkerConfig, to: Logger): Promise<void> {
+  const database = await openDatabase(environment, "worker", to);
+  const schemaVersion = await checkSchemaVersion(database);
+  const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });
+  const embedder = createEmbedder(environment);
+  const worker = createWorker({ database, storage, embedder, log: to, options });
+  stopOnSignals(worker, async () => {
+    await database.close();
+    to.info("worker stopped");
+  });
+  await worker.start();
+  const { concurrency } = options;
+  to.info({ schema: database.schemaName, schema_version: schemaVersion, concurrency }, "worker started");
+}
+
+function stopOnSignals(worker: Worker, close: () => Promise<void>): void {
+  let isStopping = false;
+  const onSignal = async (): Promise<void> => {
+    if (isStopping) process.exit(1);
+    isStopping = true;
+    await worker.stop({ deadlineMs: DRAIN_MS });
+    await close();
+    process.exit(0);
+  };
+  // A rejection ends the process through `unhandledRejection`.
+  process.on("SIGTERM", () => void onSignal());
+  process.on("SIGINT", () => void onSignal());
+}

@@ -1,0 +1,37 @@
+import type { Database, Stage } from "@pipeline/db";
+import type { Embedder } from "@pipeline/embedding";
+import type { ParseLimits } from "@pipeline/parsing";
+import type { Logger } from "@pipeline/runtime";
+import type { ObjectStore } from "@pipeline/storage";
+
+export interface WorkerOptions {
+  /** Shown with the session; need not be unique. */
+  workerName: string;
+  /** Jobs in hand at once. */
+  concurrency: number;
+  /** Longest wait between two looks for work when nothing wakes the worker. */
+  pollIntervalMs: number;
+  /** How long after its last heartbeat a worker counts as dead. Heartbeats go out at a third of it. */
+  leaseMs: number;
+  /** How often this worker looks for jobs of dead ones. */
+  rescueIntervalMs: number;
+  /** Retries per stage; the attempt after the last one dead-letters the job. */
+  maxRetries: number;
+  retryBaseDelayMs: number;
+  /** A job that this many workers died on, at one stage, is dead-lettered as poison. */
+  maxCrashes: number;
+  /** Limits of one parse; the parser's own by default. */
+  parseLimits?: ParseLimits;
+  /** Shorter deadlines than the pipeline table's. A longer one would outlive the lease, so the table's wins then. */
+  stageDeadlinesMs?: Partial<Record<Stage, number>>;
+}
+
+export interface WorkerDependencies {
+  database: Database;
+  storage: ObjectStore;
+  embedder: Embedder;
+  log: Logger;
+  options: WorkerOptions;
+  /** 0 up to, not including, 1; spreads retries. Math.random by default. */
+  random?: () => number;
+}

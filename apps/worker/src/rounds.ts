@@ -1,0 +1,72 @@
+import { claimJobs, type Claim, promoteDueJobs, rescueJobs } from "@pipeline/db";
+import type { Hands } from "./hands.ts";
+import type { WorkerDependencies } from "./options.ts";
+import type { Sessions } from "./sessions.ts";
+
+/** Takes up work. Rounds run one after the other, so that no two of them fill the same slot. */
+export interface Rounds {
+  /** Answers how many jobs it claimed. Throws the database's errors. */
+  run(): Promise<number>;
+  /** Resolves when the rounds called for so far are over, however they ended. */
+  settle(): Promise<void>;
+}
+
+interface RoundDependencies {
+  dependencies: WorkerDependencies;
+  hands: Hands;
+  sessions: Sessions;
+  /** Aborted: nothing is claimed any more. */
+  stopping: AbortSignal;
+}
+
+export function createRounds(parts: RoundDependencies): Rounds {
+  let last: Promise<unknown> = Promise.resolve();
+  let rescuedAt = Number.NEGATIVE_INFINITY;
+
+  const rescueWhenDue = async (): Promise<void> => {
+    const { database, options, log } = parts.dependencies;
+    const now = performance.now();
+    if (now - rescuedAt < options.rescueIntervalMs) return;
+    rescuedAt = now;
+    const rescued = await rescueJobs(database, { maxCrashes: options.maxCrashes });
+    for (const { job_id, state } of rescued) log.warn({ job_id, state }, "job rescued");
+  };
+  const round = async (): Promise<number> => {
+    await promoteDueJobs(parts.dependencies.database);
+    await rescueWhenDue();
+    return fillSlots(parts);
+  };
+  return {
+    run: () => {
+      const next = last.then(() => (parts.stopping.aborted ? 0 : round()));
+      last = next.catch(() => undefined);
+      return next;
+    },
+    settle: async () => {
+      await last;
+    },
+  };
+}
+
+async function fillSlots({ dependencies, hands, sessions, stopping }: RoundDependencies): Promise<number> {
+  const free = dependencies.options.concurrency - hands.count();
+  if (free <= 0) return 0;
+  const session_id = await sessions.current();
+  if (stopping.aborted) return 0;
+  const claims = await claim(dependencies, { session_id, limit: free, sessions });
+  for (const claimed of claims) hands.take(claimed, session_id);
+  return claims.length;
+}
+
+async function claim(
+  { database }: WorkerDependencies,
+  input: { session_id: string; limit: number; sessions: Sessions },
+): Promise<Claim[]> {
+  try {
+    return await claimJobs(database, input);
+  } catch (error) {
+    // The jobs may have become ours without an answer. Nobody would work on them while this session lives.
+    input.sessions.retire();
+    throw error;
+  }
+}

@@ -1,0 +1,47 @@
+import type { Claim, Database, ProgressCounters, Queryable, WaitingFor } from "@pipeline/db";
+import type { Embedder } from "@pipeline/embedding";
+import type { ParseLimits } from "@pipeline/parsing";
+import type { Logger } from "@pipeline/runtime";
+import type { ObjectStore } from "@pipeline/storage";
+import type { VerifiedFile } from "./claim-file.ts";
+
+/**
+ * One stage's work. Idempotent: after a crash it runs again. It never writes status: the runner makes the transition,
+ * in one transaction with the outcome's `write`.
+ */
+export type StageHandler = (job: Claim, context: StageContext) => Promise<StageOutcome>;
+
+export interface StageContext {
+  /** Aborted at the stage's deadline, when the claim is lost and when the worker stops; results are dropped then. */
+  signal: AbortSignal;
+  /** Carries job_id, document_id, correlation_id and stage. */
+  log: Logger;
+  database: Database;
+  storage: ObjectStore;
+  embedder: Embedder;
+  parseLimits: ParseLimits | undefined;
+  /** The document's bytes, downloaded and verified once per claim. Errors: see claim-file.ts. */
+  file: () => Promise<VerifiedFile>;
+  /** Stores rows before the stage is over, in a transaction that holds the job. `write` must be idempotent. */
+  save: (write: (tx: Queryable) => Promise<void>) => Promise<void>;
+  /** Shown to the user; throttled, so that any call may be left out. */
+  progress: (counters: ProgressCounters) => void;
+}
+
+export type StageOutcome = Advance | Wait;
+
+interface Advance {
+  kind: "advance";
+  /** Merged into the job's progress. */
+  progress?: ProgressCounters;
+  /** Kept with the event: no text of the document. */
+  detail?: Record<string, unknown>;
+  /** Stores the stage's rows in the transition's transaction; whatever it throws undoes both. */
+  write?: (tx: Queryable) => Promise<void>;
+}
+
+interface Wait {
+  kind: "wait";
+  waiting_for: WaitingFor;
+  delayMs: number;
+}

@@ -1,0 +1,140 @@
+import { listenForWork } from "@pipeline/db";
+import { WorkerStopping } from "./abort-reasons.ts";
+import { createAlarm, type Alarm } from "./alarm.ts";
+import { createCheckpointBatcher } from "./checkpoint-batcher.ts";
+import { createHands, type Hands } from "./hands.ts";
+import type { WorkerDependencies } from "./options.ts";
+import { repeat } from "./repeat.ts";
+import { createRounds, type Rounds } from "./rounds.ts";
+import { createSessions, type Sessions } from "./sessions.ts";
+import { within } from "./within.ts";
+
+export interface Worker {
+  /** Begins to claim, to send heartbeats and to listen. Resolves when it listens, or knows that it cannot. */
+  start(): Promise<void>;
+  /** One round: promotes what is due, rescues when due, claims up to the free slots. Answers how many it claimed. */
+  tick(): Promise<number>;
+  /** One heartbeat, with a look at whether the jobs in hand are still ours. */
+  beat(): Promise<void>;
+  /** Resolves when no job is in hand. */
+  idle(): Promise<void>;
+  /** There may be work. */
+  wake(): void;
+  /**
+   * Stops claiming, lets the jobs in hand go on until the deadline, then gives them back without burning an attempt.
+   * Takes at most `deadlineMs` and a few seconds.
+   */
+  stop(options: { deadlineMs: number }): Promise<void>;
+}
+
+/** How long to give jobs back and to say goodbye may take each, on a database that does not answer. */
+const GOODBYE_MS = 3_000;
+
+interface Parts {
+  dependencies: WorkerDependencies;
+  alarm: Alarm;
+  hands: Hands;
+  sessions: Sessions;
+  rounds: Rounds;
+}
+
+export function createWorker(dependencies: WorkerDependencies): Worker {
+  const stopping = new AbortController();
+  const beating = new AbortController();
+  const parts = buildParts(dependencies, stopping.signal);
+  const { alarm, hands, sessions, rounds } = parts;
+  let running: Promise<unknown> = Promise.resolve();
+  let listening: Promise<StopListening> | undefined;
+  let stopped: Promise<void> | undefined;
+
+  const stop = async (deadlineMs: number): Promise<void> => {
+    stopping.abort();
+    alarm.ring();
+    // A claim under way still brings jobs into hand.
+    await within(rounds.settle(), GOODBYE_MS);
+    await within(hands.idle(), deadlineMs);
+    hands.abort(() => true, new WorkerStopping());
+    await within(hands.idle(), GOODBYE_MS);
+    beating.abort();
+    await within(sayGoodbye(parts, { running, listening }), GOODBYE_MS);
+  };
+  return {
+    start: async () => {
+      running = Promise.all([runRounds(parts, stopping.signal), runHeartbeats(parts, beating.signal)]);
+      listening = listen(parts);
+      await listening;
+    },
+    tick: () => rounds.run(),
+    beat: () => sessions.beat(),
+    idle: () => hands.idle(),
+    wake: () => alarm.ring(),
+    stop: ({ deadlineMs }) => (stopped ??= stop(deadlineMs)),
+  };
+}
+
+function buildParts(dependencies: WorkerDependencies, stopping: AbortSignal): Parts {
+  const { database, log, options, random = Math.random } = dependencies;
+  const alarm = createAlarm();
+  const batcher = createCheckpointBatcher(database);
+  const hands = createHands({ ...dependencies, batcher, random }, (end) => {
+    // The database may not know that this claim is over, so it is made to look as if its worker had died.
+    if (end === "abandoned") sessions.retire();
+    alarm.ring();
+  });
+  const { workerName, leaseMs } = options;
+  const sessions = createSessions({ database, hands, log, workerName, leaseMs });
+  return { dependencies, alarm, hands, sessions, rounds: createRounds({ dependencies, hands, sessions, stopping }) };
+}
+
+function runRounds({ rounds, alarm, dependencies }: Parts, signal: AbortSignal): Promise<void> {
+  const { log, options } = dependencies;
+  // However rarely this worker polls, dead workers' jobs are found in time.
+  const pauseMs = Math.min(options.pollIntervalMs, options.rescueIntervalMs);
+  return repeat(() => rounds.run(), {
+    pause: () => alarm.wait(pauseMs),
+    signal,
+    onError: (error) => log.error({ err: error }, "round failed"),
+  });
+}
+
+/** Apart from the rounds, so that a slow claim does not make the worker look dead. */
+function runHeartbeats({ sessions, dependencies }: Parts, signal: AbortSignal): Promise<void> {
+  const { log, options } = dependencies;
+  const alarm = createAlarm();
+  signal.addEventListener("abort", () => alarm.ring(), { once: true });
+  return repeat(() => sessions.beat(), {
+    pause: () => alarm.wait(options.leaseMs / 3),
+    signal,
+    onError: (error) => log.error({ err: error }, "heartbeat failed"),
+  });
+}
+
+type StopListening = () => Promise<void>;
+
+/** Never rejects: without LISTEN everything works, only later, as the polling finds it. */
+async function listen({ alarm, dependencies }: Parts): Promise<StopListening> {
+  const { database, log } = dependencies;
+  const onLost = (error: unknown): void => log.warn({ err: error }, "wake-ups lost");
+  try {
+    return await listenForWork(database, { onWork: () => alarm.ring(), onLost });
+  } catch (error) {
+    onLost(error);
+    return async () => undefined;
+  }
+}
+
+/** The session first: from then on others may take what is still held. */
+async function sayGoodbye(
+  { sessions, dependencies }: Parts,
+  ends: { running: Promise<unknown>; listening: Promise<StopListening> | undefined },
+): Promise<void> {
+  try {
+    await sessions.end();
+    const stopListening = await ends.listening;
+    await stopListening?.();
+    await ends.running;
+  } catch (error) {
+    // The session runs out by itself.
+    dependencies.log.warn({ err: error }, "worker did not say goodbye");
+  }
+}
