@@ -5,70 +5,75 @@
 create table documents (
   document_id uuid primary key,
   user_id uuid not null,
-  filename text not null,
-  mime text not null,
+  -- whole milliseconds, as cursors carry them
+  created_at timestamptz(3) not null default now(),
   bytes_len bigint not null check (bytes_len >= 0),
-  file_sha256 text not null,
-  raw_path text not null,
-  processing_status text not null default 'uploaded' constraint documents_status check (processing_status in (
-    'uploaded', 'parsing', 'parsed', 'parse_validated', 'chunking', 'chunks_stored',
-    'embedding_queued', 'embedding_in_progress', 'embeddings_stored', 'complete')),
-  title text,
-  page_count integer check (page_count >= 0),
-  metadata jsonb not null default '{}',
   -- the generation that search sees; null until one is complete
   live_generation integer,
   -- how many generations were begun; each job builds one
   generation_count integer not null default 0,
-  created_at timestamptz not null default now(),
+  page_count integer check (page_count >= 0),
+  filename text not null,
+  mime text not null,
+  file_sha256 text not null,
+  raw_path text not null,
+  title text,
+  metadata jsonb not null default '{}',
+  processing_status text not null default 'uploaded' constraint documents_status check (processing_status in (
+    'uploaded', 'parsing', 'parsed', 'parse_validated', 'chunking', 'chunks_stored',
+    'embedding_queued', 'embedding_in_progress', 'embeddings_stored', 'complete')),
   updated_at timestamptz not null default now(),
   constraint documents_one_per_file unique (user_id, file_sha256)
-) with (fillfactor = 70);
+) with (fillfactor = 45);
 
 create index documents_by_user on documents (user_id, created_at desc, document_id);
 
 -- One attempt to take a document from uploaded to complete. Neither status, progress nor any other column that a
--- checkpoint changes may appear in an index or an index predicate: checkpoints stay HOT that way.
+-- checkpoint changes may appear in an index or an index predicate: checkpoints stay HOT that way. What never changes stands
+-- first and what a checkpoint changes stands together, because the log holds a row from its first to its last changed byte.
+-- A batch changes every row of a page at once, so less than half of a page is filled.
 create table upload_jobs (
   job_id uuid primary key default gen_random_uuid(),
   document_id uuid not null references documents on delete cascade,
   user_id uuid not null,
+  seq bigint generated always as identity,
+  -- place in the fair order between users, smaller first, given when the job is first queued and 0 until then;
+  -- priority decides within a turn, smaller first
+  turn bigint not null default 0,
+  created_at timestamptz(3) not null default now(),
+  upload_expires_at timestamptz,
+  -- the generation of chunks that this job builds
+  generation integer not null,
+  priority integer not null default 100,
   correlation_id text not null,
+  lease_session_id uuid,
+  waiting_for text constraint upload_jobs_waiting_for check (waiting_for in ('upload', 'parser')),
+  due_at timestamptz,
+  -- raised by every claim, never lowered; every write of a claim names it
+  fence bigint not null default 0,
+  state text not null default 'queued' constraint upload_jobs_state check (state in (
+    'queued', 'working', 'waiting', 'retryable', 'done', 'deadletter', 'cancelled')),
   status text not null default 'uploaded' constraint upload_jobs_status check (status in (
     'uploaded', 'parsing', 'parsed', 'parse_validated', 'chunking', 'chunks_stored',
     'embedding_queued', 'embedding_in_progress', 'embeddings_stored', 'complete')),
-  state text not null default 'queued' constraint upload_jobs_state check (state in (
-    'queued', 'working', 'waiting', 'retryable', 'done', 'deadletter', 'cancelled')),
-  -- the generation of chunks that this job builds
-  generation integer not null,
-  -- place in the fair order between users, smaller first; priority decides within a turn, smaller first
-  turn bigint not null,
-  priority integer not null default 100,
-  seq bigint generated always as identity,
-  progress jsonb not null default '{}',
+  -- when the running stage is over its deadline, however alive its worker is
+  lease_expires_at timestamptz,
+  updated_at timestamptz not null default now(),
+  finished_at timestamptz,
   -- failed attempts of the running stage, and workers that died on it; both start again at the next status
   retry_count integer not null default 0 check (retry_count >= 0),
   crash_count integer not null default 0 check (crash_count >= 0),
   last_error jsonb,
-  -- raised by every claim, never lowered; every write of a claim names it
-  fence bigint not null default 0,
-  lease_session_id uuid,
-  -- when the running stage is over its deadline, however alive its worker is
-  lease_expires_at timestamptz,
-  waiting_for text constraint upload_jobs_waiting_for check (waiting_for in ('upload', 'parser')),
-  due_at timestamptz,
-  upload_expires_at timestamptz,
-  created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now(),
-  finished_at timestamptz,
+  progress jsonb not null default '{}',
   constraint upload_jobs_lease check (
     (state = 'working') = (lease_session_id is not null) and (state = 'working') = (lease_expires_at is not null)),
   constraint upload_jobs_due check ((state in ('waiting', 'retryable')) = (due_at is not null)),
   constraint upload_jobs_waiting check ((state = 'waiting') = (waiting_for is not null)),
   constraint upload_jobs_done check ((state = 'done') = (status = 'complete')),
   constraint upload_jobs_finished check ((state in ('done', 'deadletter', 'cancelled')) = (finished_at is not null)),
-  constraint upload_jobs_reason check (state not in ('retryable', 'deadletter') or last_error is not null)
-) with (fillfactor = 70);
+  constraint upload_jobs_reason check (state not in ('retryable', 'deadletter') or last_error is not null),
+  constraint upload_jobs_turn check (turn > 0 or state in ('waiting', 'cancelled'))
+) with (fillfactor = 45);
 
 -- exactly the claim's order, claimable rows only
 create index upload_jobs_claimable on upload_jobs (turn, priority, seq) where state = 'queued';
@@ -81,7 +86,7 @@ create index upload_jobs_by_user on upload_jobs (user_id, created_at desc, job_i
 
 -- The history. No foreign key: its check would lock the job row at every checkpoint; deleting a document deletes them.
 create table events (
-  event_id bigint generated always as identity primary key,
+  event_id bigint generated always as identity,
   job_id uuid not null,
   type text not null constraint events_type check (type in (
     'created', 'upload_confirmed', 'upload_renewed', 'status', 'waiting', 'retry_scheduled', 'released', 'rescued',
@@ -93,9 +98,9 @@ create table events (
   detail jsonb,
   -- only where it differs from the job's: a later request that acted on the job
   correlation_id text,
-  created_at timestamptz not null default now()
+  created_at timestamptz not null default now(),
+  primary key (job_id, event_id)
 );
-create index events_by_job on events (job_id, event_id);
 
 -- Text of a generation, page by page.
 create table document_pages (
@@ -133,7 +138,9 @@ create table document_chunks (
   constraint document_chunks_range check (page_end >= page_start and char_end > char_start),
   constraint document_chunks_embedded check (
     (embedding is null) = (embed_model is null) and (embedding is null) = (embed_version is null)
-    and (embedding is null) = (embedded_at is null))
+    and (embedding is null) = (embedded_at is null)),
+  -- the zero vector has no direction: its cosine to anything is NaN, which sorts above every real similarity
+  constraint document_chunks_direction check (vector_norm(embedding) > 0)
 );
 -- Search is exact over one user's chunks, so this is the only index it needs.
 create index document_chunks_by_user on document_chunks (user_id, document_id, generation);
@@ -150,13 +157,17 @@ create table worker_sessions (
   ended_at timestamptz
 ) with (fillfactor = 70);
 
+-- The turn now being served: claims raise it to the highest turn they took. A sequence, so that claims neither wait for
+-- each other nor leave dead rows; where two claims race it may lag by what they have in hand.
+create sequence served_turn;
+
 -- The last turn given to each user, so that a user's files take turns with other users' files.
 create table user_turns (
   user_id uuid primary key,
   last_turn bigint not null
 ) with (fillfactor = 70);
 
--- Every callback received, accepted or refused, so that none is handled twice.
+-- Every callback received, accepted or refused. Only accepted ones are unique: a forged one must not block the real one.
 create table webhook_log (
   webhook_id bigint generated always as identity primary key,
   provider text not null,
@@ -164,9 +175,9 @@ create table webhook_log (
   job_id uuid,
   accepted boolean not null,
   code text,
-  received_at timestamptz not null default now(),
-  constraint webhook_log_once unique (provider, event_key)
+  received_at timestamptz not null default now()
 );
+create unique index webhook_log_once on webhook_log (provider, event_key) where accepted;
 
 -- Decisions that whoever opens the database should know.
 create table architecture_notes (
@@ -179,15 +190,17 @@ insert into architecture_notes (note_key, note) values
   ('hot', 'Columns that a checkpoint changes stay out of every index and index predicate of upload_jobs.'),
   ('generations', 'Each job builds one generation of pages and chunks; documents.live_generation is what search sees.');
 
--- The next turn of a user: behind the user's own files, level with the turn now served to others.
-create function next_turn(for_user uuid) returns bigint
+-- The first of `how_many` turns in a row for a user: behind the user's own files, level with the turn now served, so that
+-- neither yesterday's files count against a user nor promises made long ago for one. Callers lock documents, then jobs,
+-- then this.
+create function next_turns(for_user uuid, how_many bigint) returns bigint
 language sql volatile
 set search_path from current
 as $$
   insert into user_turns as u (user_id, last_turn)
-  values (for_user, coalesce((select j.turn from upload_jobs j where j.state = 'queued' order by j.turn, j.priority, j.seq limit 1), 1))
-  on conflict (user_id) do update set last_turn = greatest(u.last_turn + 1, excluded.last_turn)
-  returning last_turn
+  select for_user, served_turn.last_value + how_many - 1 from served_turn
+  on conflict (user_id) do update set last_turn = greatest(u.last_turn + how_many, excluded.last_turn)
+  returning last_turn - how_many + 1
 $$;
 
 -- Rows inserted by hand lack what the API fills in: take it from the document, and record the birth like any other.
@@ -196,11 +209,12 @@ language plpgsql
 set search_path from current
 as $$
 begin
-  update documents d set generation_count = d.generation_count + 1, updated_at = now()
+  update documents d
+    set generation_count = d.generation_count + 1, processing_status = new.status, updated_at = now()
     where d.document_id = new.document_id
     returning d.user_id, d.generation_count into new.user_id, new.generation;
   new.correlation_id := coalesce(new.correlation_id, gen_random_uuid()::text);
-  new.turn := next_turn(new.user_id);
+  new.turn := next_turns(new.user_id, 1);
   insert into events (job_id, type, status, state, fence) values (new.job_id, 'created', new.status, new.state, new.fence);
   return new;
 end
@@ -208,39 +222,33 @@ $$;
 create trigger upload_jobs_adopt before insert on upload_jobs
   for each row when (new.user_id is null) execute function adopt_job();
 
--- Refuses illegal changes whoever makes them. The lists equal packages/db/src/pipeline.ts; a test compares them.
-create function guard_job() returns trigger
+-- Refuses illegal changes whoever makes them. The condition stands in WHEN, so that legal changes call no function, and the
+-- trigger is AFTER, because BEFORE would lock (and log) every row first. The lists equal packages/db/src/pipeline.ts; a
+-- test compares them.
+create function refuse_change() returns trigger
 language plpgsql
 as $$
-declare
-  statuses constant text[] := array['uploaded', 'parsing', 'parsed', 'parse_validated', 'chunking', 'chunks_stored',
-    'embedding_queued', 'embedding_in_progress', 'embeddings_stored', 'complete'];
-  terminal constant text[] := array['done', 'deadletter', 'cancelled'];
 begin
-  if new.fence < old.fence then
-    raise exception 'the fence of job % may not fall', old.job_id using errcode = 'UP001';
-  end if;
-  if new.state = old.state and old.state = any (terminal) then
-    raise exception 'job % is % and final', old.job_id, old.state using errcode = 'UP001';
-  end if;
-  if new.state <> old.state and not (case old.state
-      when 'queued' then new.state in ('working', 'cancelled')
-      when 'working' then new.state in ('queued', 'waiting', 'retryable', 'done', 'deadletter', 'cancelled')
-      when 'waiting' then new.state in ('queued', 'cancelled')
-      when 'retryable' then new.state in ('queued', 'cancelled')
-      when 'deadletter' then new.state = 'queued'
-      when 'cancelled' then new.state = 'queued'
-      else false end) then
-    raise exception 'job % may not go from % to %', old.job_id, old.state, new.state using errcode = 'UP001';
-  end if;
-  if new.state = 'working' and old.state <> 'working' and new.fence = old.fence then
-    raise exception 'a claim of job % must raise its fence', old.job_id using errcode = 'UP001';
-  end if;
-  if new.status <> old.status and (old.state <> 'working'
-      or array_position(statuses, new.status) <> array_position(statuses, old.status) + 1) then
-    raise exception 'job % may not go from % to %', old.job_id, old.status, new.status using errcode = 'UP001';
-  end if;
-  return new;
+  raise exception 'job % may not go from %/% fence % to %/% fence %', old.job_id, old.status, old.state, old.fence,
+    new.status, new.state, new.fence using errcode = 'UP001';
 end
 $$;
-create trigger upload_jobs_guard before update on upload_jobs for each row execute function guard_job();
+create trigger upload_jobs_guard after update on upload_jobs for each row
+  when (
+    new.fence < old.fence
+    or (new.state = old.state and old.state in ('done', 'deadletter', 'cancelled'))
+    or (new.state <> old.state and (old.state || '>' || new.state) not in (
+      'queued>working', 'queued>cancelled',
+      'working>queued', 'working>waiting', 'working>retryable', 'working>done', 'working>deadletter', 'working>cancelled',
+      'waiting>queued', 'waiting>cancelled', 'retryable>queued', 'retryable>cancelled',
+      'deadletter>queued', 'cancelled>queued'))
+    or (new.state = 'working' and new.fence = old.fence
+      and (old.state <> 'working' or new.lease_session_id <> old.lease_session_id))
+    or (new.job_id, new.document_id, new.user_id, new.generation)
+      <> (old.job_id, old.document_id, old.user_id, old.generation)
+    or (new.status <> old.status and (old.state <> 'working' or (old.status || '>' || new.status) not in (
+      'uploaded>parsing', 'parsing>parsed', 'parsed>parse_validated', 'parse_validated>chunking',
+      'chunking>chunks_stored', 'chunks_stored>embedding_queued', 'embedding_queued>embedding_in_progress',
+      'embedding_in_progress>embeddings_stored', 'embeddings_stored>complete')))
+  )
+  execute function refuse_change();

@@ -4,6 +4,7 @@ import type { Stage, State, Status, WaitingFor } from "./pipeline.ts";
 import { LEASE_MS_BY_STATUS } from "./queue.ts";
 import { maybeOne, type Queryable } from "./queryable.ts";
 import type { Hold } from "./rows.ts";
+import { storableJson } from "./storable-text.ts";
 
 /** One finished stage of one claim. */
 export interface Checkpoint extends Hold {
@@ -24,7 +25,8 @@ export async function advanceJobs(db: Queryable, checkpoints: readonly Checkpoin
   const sorted = checkpoints.toSorted((a, b) => (a.job_id < b.job_id ? -1 : 1));
   const moved = await db.many(
     z.object({ job_id: z.string() }),
-    // `is not distinct from` keeps the fence out of the join condition, which would become a nested loop over the batch.
+    // `is not distinct from` keeps the fence out of the join condition and the state out of reach of its partial index:
+    // either would become a nested loop of the batch over itself where statistics are stale.
     `with input as (
        select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
          as i (job_id, fence, from_status, to_status, progress, detail)
@@ -37,7 +39,7 @@ export async function advanceJobs(db: Queryable, checkpoints: readonly Checkpoin
            lease_expires_at = now() + (($7::jsonb ->> i.to_status)::int * interval '1 ms'),
            retry_count = 0, crash_count = 0, last_error = null, updated_at = now()
        from input i
-       where j.job_id = i.job_id and j.state = 'working'
+       where j.job_id = i.job_id and j.state is not distinct from 'working'
          and j.fence is not distinct from i.fence and j.status is not distinct from i.from_status
        returning j.job_id, j.document_id, j.status, j.state, j.fence, i.detail
      ), followed as (
@@ -54,12 +56,16 @@ export async function advanceJobs(db: Queryable, checkpoints: readonly Checkpoin
       sorted.map((checkpoint) => checkpoint.fence),
       sorted.map((checkpoint) => checkpoint.from),
       sorted.map((checkpoint) => checkpoint.to),
-      sorted.map((checkpoint) => JSON.stringify(checkpoint.progress)),
-      sorted.map((checkpoint) => JSON.stringify(checkpoint.detail)),
+      sorted.map((checkpoint) => storableJson(checkpoint.progress)),
+      sorted.map((checkpoint) => (isEmpty(checkpoint.detail) ? null : storableJson(checkpoint.detail))),
       LEASE_MS_BY_STATUS,
     ],
   );
   return new Set(moved.map((row) => row.job_id));
+}
+
+function isEmpty(record: Record<string, unknown>): boolean {
+  return Object.keys(record).length === 0;
 }
 
 /**
@@ -79,7 +85,7 @@ export async function reportProgress(db: Queryable, hold: Hold, progress: Record
   const updated = await db.run(
     `update ${db.schema}.upload_jobs set progress = progress || $3::jsonb, updated_at = now()
      where job_id = $1 and fence = $2 and state = 'working'`,
-    [hold.job_id, hold.fence, JSON.stringify(progress)],
+    [hold.job_id, hold.fence, storableJson(progress)],
   );
   return updated === 1;
 }
@@ -122,8 +128,8 @@ export function failJob(db: Queryable, hold: Hold, failure: Failure): Promise<St
       isRetryable(error),
       failure.maxRetries,
       failure.delayMs,
-      JSON.stringify(lastError),
-      JSON.stringify(error.details ?? {}),
+      storableJson(lastError),
+      storableJson(error.details ?? {}),
     ],
   );
 }

@@ -15,13 +15,19 @@ export function translateDatabaseError(thrown: unknown): AppError {
   return new AppError({ ...translationOf(sqlState(thrown), thrown), cause: thrown });
 }
 
+/** True where the connection cannot be used again: everything but the server's plain refusal of a statement. */
+export function endsConnection(thrown: unknown): thrown is Error {
+  if (!(thrown instanceof Error) || thrown instanceof AppError) return false;
+  return !("severity" in thrown) || thrown.severity === "FATAL" || thrown.severity === "PANIC";
+}
+
 function sqlState(thrown: unknown): string | undefined {
   return thrown instanceof Error && "code" in thrown && typeof thrown.code === "string" ? thrown.code : undefined;
 }
 
 function translationOf(code: string | undefined, thrown: unknown): Translation {
   if (code === undefined) return isConnectionLoss(thrown) ? UNAVAILABLE : UNEXPECTED;
-  if (code === ILLEGAL_TRANSITION) {
+  if (code === ILLEGAL_TRANSITION || isJobCheck(thrown)) {
     return { kind: "conflict", code: "illegal_transition", message: "The job may not make this change." };
   }
   if (CONFLICTS.has(code)) {
@@ -33,6 +39,17 @@ function translationOf(code: string | undefined, thrown: unknown): Translation {
 
 /** Serialization failure, deadlock, lock not available, statement timeout: the same statement can succeed later. */
 const CONFLICTS = new Set(["40001", "40P01", "55P03", "57014"]);
+
+/** CHECKs of upload_jobs refuse combinations that no legal change leads to, and run before the trigger. */
+function isJobCheck(thrown: unknown): boolean {
+  return (
+    thrown instanceof Error &&
+    "constraint" in thrown &&
+    typeof thrown.constraint === "string" &&
+    thrown.constraint.startsWith("upload_jobs_") &&
+    sqlState(thrown) === "23514"
+  );
+}
 
 const UNAVAILABLE: Translation = {
   kind: "transient",
@@ -51,12 +68,12 @@ const BY_SQLSTATE: Readonly<Record<string, Translation>> = {
   "23503": { kind: "conflict", code: "missing_reference", message: "A row that this one refers to is missing." },
 };
 
-/** Classes 08 (connection), 53 (resources) and 57P (shutdown, start-up), and the socket's own codes. */
+/** Classes 08 (connection), 53 (resources), 57P (shutdown, start-up), time-outs that end it, and the socket's own codes. */
 function isUnavailable(code: string): boolean {
-  return /^(08|53|57P)/.test(code) || /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENOTFOUND|EAI_)/.test(code);
+  return /^(08|53|57P|25P03|25P04)/.test(code) || /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENOTFOUND|EAI_)/.test(code);
 }
 
 /** node-postgres reports these without a code. */
 function isConnectionLoss(thrown: unknown): boolean {
-  return thrown instanceof Error && /terminat|timeout|ended|closed|not queryable/i.test(thrown.message);
+  return thrown instanceof Error && /terminat|timeout|ended|closed|calling end|not queryable/i.test(thrown.message);
 }
