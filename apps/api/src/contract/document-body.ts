@@ -1,0 +1,32 @@
+import { lastErrorRow, STATES, STATUSES, type DocumentWithJob } from "@pipeline/db";
+import { z } from "zod";
+import { idParam } from "./id-param.ts";
+import { isoTime } from "./iso-time.ts";
+
+export const documentParams = z.object({ document_id: idParam });
+
+/** A document as its owner sees it, with what became of its newest job. */
+export const documentBody = z.object({
+  document_id: z.string(),
+  filename: z.string(),
+  mime: z.string(),
+  bytes_len: z.number(),
+  sha256: z.string(),
+  status: z.enum(STATUSES),
+  state: z.enum(STATES).nullable(),
+  job_id: z.string().nullable(),
+  last_error: lastErrorRow.nullable(),
+  title: z.string().nullable(),
+  page_count: z.number().nullable(),
+  /** Passages that search can find; 0 until the document is complete. */
+  chunk_count: z.number(),
+  metadata: z.record(z.string(), z.unknown()),
+  created_at: isoTime,
+  updated_at: isoTime,
+});
+export type DocumentBody = z.output<typeof documentBody>;
+
+export function presentDocument(document: DocumentWithJob): DocumentBody {
+  const { file_sha256, processing_status, user_id: _, raw_path: __, live_generation: ___, ...facts } = document;
+  return { ...facts, sha256: file_sha256, status: processing_status };
+}

@@ -1,0 +1,6 @@
+/** Where everything but health and the disk store's links is served. */
+export const API_PREFIX = "/api/upload-pipeline";
+
+export function jobUrl(jobId: string): string {
+  return `${API_PREFIX}/jobs/${jobId}`;
+}

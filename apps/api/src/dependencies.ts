@@ -1,0 +1,18 @@
+import type { Database, Notifier } from "@pipeline/db";
+import type { Embedder } from "@pipeline/embedding";
+import type { Logger } from "@pipeline/runtime";
+import type { DiskStore, ObjectStore } from "@pipeline/storage";
+import type { TokenVerifier } from "./auth/token-verifier.ts";
+import type { ApiSettings } from "./settings.ts";
+
+/** Everything that the API works with; nothing of it is closed by the API. */
+export interface ApiDependencies {
+  database: Database;
+  /** A disk store's upload links are served by the API itself; any other store serves its own. */
+  storage: ObjectStore | DiskStore;
+  embedder: Embedder;
+  notifier: Notifier;
+  verifyToken: TokenVerifier;
+  log: Logger;
+  settings: ApiSettings;
+}

@@ -1,0 +1,54 @@
+import process from "node:process";
+import { createEmbedder, listenPort, openDatabase, openStorage, publicUrl, tokenSecret } from "@pipeline/composition";
+import { checkSchemaVersion, createNotifier } from "@pipeline/db";
+import { createLogger } from "@pipeline/runtime";
+import { buildApi } from "./app.ts";
+import { createTokenVerifier } from "./auth/token-verifier.ts";
+import { closeOnSignal } from "./close-on-signal.ts";
+import { loadApiConfig, type ApiConfig } from "./config.ts";
+import { settingsFrom } from "./settings.ts";
+
+const config = loadApiConfig();
+const log = createLogger({ level: config.environment.LOG_LEVEL, service: "api" });
+
+function exitOn(event: "unhandledRejection" | "uncaughtException"): void {
+  process.on(event, (error: unknown) => {
+    log.fatal({ err: error }, event);
+    process.exit(1);
+  });
+}
+exitOn("unhandledRejection");
+exitOn("uncaughtException");
+
+await start(config);
+
+/** Serves until a signal comes. Whatever is wrong at the start ends the process with 1. */
+async function start({ environment, build }: ApiConfig): Promise<void> {
+  const database = await openDatabase(environment, "api", log);
+  await checkSchemaVersion(database);
+  const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });
+  const notifier = createNotifier(database, { onError: (err) => log.warn({ err }, "wake-up not sent") });
+  const api = await buildApi({
+    database,
+    storage,
+    embedder: createEmbedder(environment),
+    notifier,
+    verifyToken: createTokenVerifier({
+      secret: await tokenSecret(environment),
+      ...(environment.SUPABASE_URL === undefined ? {} : { issuer: `${environment.SUPABASE_URL}/auth/v1` }),
+    }),
+    log,
+    settings: settingsFrom(environment, build),
+  });
+  closeOnSignal(process, {
+    log,
+    close: async () => {
+      await api.close();
+      await notifier.close();
+      await database.close();
+    },
+  });
+  const listening = { host: environment.SERVICE_HOST, port: listenPort(environment) };
+  await api.listen(listening);
+  log.info(listening, "listening");
+}

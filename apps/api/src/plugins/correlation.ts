@@ -1,0 +1,21 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import { fastifyPlugin } from "fastify-plugin";
+
+export const CORRELATION_HEADER = "x-correlation-id";
+
+/** Gives every answer the correlation id, which is the request's id, on the job's row and in the log as well. */
+export const correlation = fastifyPlugin(
+  async (app) => {
+    app.addHook("onRequest", async (request, reply) => {
+      reply.header(CORRELATION_HEADER, request.id);
+    });
+  },
+  { name: "correlation" },
+);
+
+/** The caller's own id if it is harmless in headers, logs and rows, else a new one. */
+export function correlationIdOf(request: Pick<IncomingMessage, "headers">): string {
+  const given = request.headers[CORRELATION_HEADER];
+  return typeof given === "string" && /^[A-Za-z0-9._-]{1,128}$/.test(given) ? given : randomUUID();
+}

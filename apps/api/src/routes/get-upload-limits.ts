@@ -1,0 +1,54 @@
+import { LIMITS, SUPPORTED_MIME_TYPES } from "@pipeline/runtime";
+import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
+import { z } from "zod";
+import type { ApiDependencies } from "../dependencies.ts";
+import { COMMON_PROBLEMS } from "../problems/problem.ts";
+
+const limitsBody = z.object({
+  max_bytes: z.int(),
+  max_pages: z.int(),
+  supported_mime_types: z.array(z.string()),
+  upload_link_seconds: z.int(),
+  max_filename_chars: z.int(),
+  /** Of `metadata`, as compact JSON in UTF-8. */
+  max_metadata_bytes: z.int(),
+  /** Of any JSON request body. */
+  max_request_bytes: z.int(),
+  /** The largest `limit` of the lists. */
+  max_page_size: z.int(),
+  search: z.object({
+    max_query_chars: z.int(),
+    /** The largest `limit`, and the one that applies when none is asked for; so is the token budget. */
+    max_results: z.int(),
+    max_token_budget: z.int(),
+    max_document_ids: z.int(),
+    default_threshold: z.number(),
+  }),
+});
+
+/** Every limit that applies, read from where it is enforced. */
+export const getUploadLimits: FastifyPluginAsyncZod<ApiDependencies> = async (app, { settings }) => {
+  const { uploadLimits, search } = settings;
+  app.route({
+    method: "GET",
+    url: "/upload/limits",
+    schema: { response: { 200: limitsBody, ...COMMON_PROBLEMS } },
+    handler: async () => ({
+      max_bytes: uploadLimits.maxFileBytes,
+      max_pages: uploadLimits.maxPages,
+      supported_mime_types: [...SUPPORTED_MIME_TYPES],
+      upload_link_seconds: uploadLimits.uploadLinkSeconds,
+      max_filename_chars: uploadLimits.maxFilenameChars,
+      max_metadata_bytes: uploadLimits.maxMetadataBytes,
+      max_request_bytes: LIMITS.maxRequestBytes,
+      max_page_size: LIMITS.maxPageSize,
+      search: {
+        max_query_chars: LIMITS.maxQueryChars,
+        max_results: search.maxChunks,
+        max_token_budget: search.tokenBudget,
+        max_document_ids: LIMITS.maxSearchDocuments,
+        default_threshold: search.threshold,
+      },
+    }),
+  });
+};
