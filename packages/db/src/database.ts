@@ -1,8 +1,10 @@
 import { AppError } from "@pipeline/runtime";
-import { Client, Pool, TypeOverrides, types, type ClientBase, type PoolConfig } from "pg";
+import { Pool, TypeOverrides, types, type ClientBase, type PoolConfig } from "pg";
 import { z } from "zod";
-import { translateDatabaseError } from "./errors.ts";
+import { endsConnection, translateDatabaseError } from "./errors.ts";
+import { listenOnOwnConnection } from "./listen.ts";
 import type { Parameter, Queryable } from "./queryable.ts";
+import { quoteIdentifier } from "./quote-identifier.ts";
 
 /** A database that this process owns: hands out transactions and is closed once. */
 export interface Database extends Queryable {
@@ -34,7 +36,11 @@ export function openPostgres(options: PostgresOptions): Database {
     kind: "postgres",
     schemaName: options.schemaName,
     pool,
-    listen: (channel, onNotify, onLost) => listenOnOwnConnection({ options, channel, onNotify, onLost }),
+    listen: (channel, onNotify, onLost) => {
+      const { url, applicationName } = options;
+      const connectTimeoutMs = CONNECT_TIMEOUT_MS;
+      return listenOnOwnConnection({ url, applicationName, connectTimeoutMs, channel, onNotify, onLost });
+    },
     close: () => pool.end(),
   });
 }
@@ -83,7 +89,7 @@ export function buildDatabase(parts: DatabaseParts): Database {
   const schema = quoteIdentifier(parts.schemaName);
   let closed: Promise<void> | undefined;
   return {
-    ...queryableOn(parts.pool, schema),
+    ...queryableOn(schema, (work) => withConnection(parts.pool, work)),
     kind: parts.kind,
     schemaName: parts.schemaName,
     transaction: (work) => runTransaction(parts.pool, schema, work),
@@ -92,124 +98,85 @@ export function buildDatabase(parts: DatabaseParts): Database {
   };
 }
 
-/** The one place where an identifier meets SQL text. Refuses what Postgres would cut (63 bytes) or need quoting for. */
-function quoteIdentifier(name: string): string {
-  if (!/^[a-z_][a-z0-9_]{0,62}$/.test(name)) {
-    throw new AppError({ kind: "invalid", code: "invalid_schema_name", message: `"${name}" is not a schema name.` });
-  }
-  return `"${name}"`;
+/** A connection in use; once `broken` it must not go back into the pool. */
+interface Connection {
+  readonly client: ClientBase;
+  broken: Error | undefined;
 }
 
-function queryableOn(connection: Pool | ClientBase, schema: string): Queryable {
+type UseConnection = <T>(work: (connection: Connection) => Promise<T>) => Promise<T>;
+
+function queryableOn(schema: string, use: UseConnection): Queryable {
   return {
     schema,
     async many(row, sql, parameters = []) {
-      const result = await send(connection, sql, parameters);
+      const result = await use((connection) => send(connection, sql, parameters));
       return z.array(row).parse(result.rows);
     },
     async run(sql, parameters = []) {
-      const result = await send(connection, sql, parameters);
+      const result = await use((connection) => send(connection, sql, parameters));
       return result.rowCount ?? 0;
     },
   };
 }
 
-async function send(connection: Pool | ClientBase, sql: string, parameters: readonly Parameter[]) {
-  try {
-    return await connection.query<Record<string, unknown>>(sql, [...parameters]);
-  } catch (error) {
-    throw translateDatabaseError(error);
-  }
-}
-
-async function runTransaction<T>(pool: Pool, schema: string, work: (tx: Queryable) => Promise<T>): Promise<T> {
+/**
+ * Lends a connection. Unlike the pool's own `query`, it keeps a connection whose statement was merely refused: a refusal
+ * is everyday business here, and the embedded database's only connection does not survive being replaced.
+ */
+async function withConnection<T>(pool: Pool, work: (connection: Connection) => Promise<T>): Promise<T> {
   const client = await pool.connect().catch((error: unknown) => {
     throw translateDatabaseError(error);
   });
-  let broken: Error | undefined;
+  const connection: Connection = { client, broken: undefined };
   const onError = (error: Error): void => {
-    broken = error;
+    connection.broken = error;
   };
   client.on("error", onError);
   try {
-    await send(client, "begin", []);
-    const result = await work(queryableOn(client, schema));
-    await send(client, "commit", []);
-    return result;
-  } catch (error) {
-    // A connection whose rollback fails must not go back into the pool with its transaction open.
-    await client.query("rollback").catch((failure: Error) => {
-      broken = failure;
-    });
-    throw translateIfDriver(error);
+    return await work(connection);
   } finally {
     client.off("error", onError);
-    client.release(broken);
+    client.release(connection.broken);
   }
 }
 
-/** What `work` threw on purpose passes through; only the driver's errors are translated. */
-function translateIfDriver(error: unknown): unknown {
-  return error instanceof Error && "severity" in error ? translateDatabaseError(error) : error;
+async function send(connection: Connection, sql: string, parameters: readonly Parameter[]) {
+  try {
+    return await connection.client.query<Record<string, unknown>>(sql, [...parameters]);
+  } catch (error) {
+    if (endsConnection(error)) connection.broken = error;
+    throw translateDatabaseError(error);
+  }
 }
 
-interface ListenOptions {
-  options: PostgresOptions;
-  channel: string;
-  onNotify: () => void;
-  onLost: (error: unknown) => void;
-}
-
-const RECONNECT_MS = 2_000;
-
-/** LISTEN needs a session of its own; when it is lost it is opened again, and polling covers the gap. */
-async function listenOnOwnConnection(listener: ListenOptions): Promise<() => Promise<void>> {
-  const closing = new AbortController();
-  let client: Client | undefined;
-  let timer: NodeJS.Timeout | undefined;
-
-  const reconnectLater = (error: unknown): void => {
-    if (closing.signal.aborted) return;
-    client = undefined;
-    listener.onLost(error);
-    timer = setTimeout(() => void connect(), RECONNECT_MS);
-  };
-  const connect = async (): Promise<void> => {
-    const { url, applicationName } = listener.options;
-    const attempt = new Client({
-      connectionString: url,
-      application_name: `${applicationName} listen`,
-      keepAlive: true,
-    });
-    let lost = false;
-    const lose = (error: unknown): void => {
-      if (lost) return;
-      lost = true;
-      void closeQuietly(attempt);
-      reconnectLater(error);
-    };
-    attempt.on("error", lose);
-    attempt.on("end", () => lose(new Error("connection ended")));
-    attempt.on("notification", listener.onNotify);
+function runTransaction<T>(pool: Pool, schema: string, work: (tx: Queryable) => Promise<T>): Promise<T> {
+  return withConnection(pool, async (connection) => {
     try {
-      await attempt.connect();
-      await attempt.query(`listen ${quoteIdentifier(listener.channel)}`);
-      client = attempt;
-      // Whatever was announced while nobody listened is covered by one wake-up now.
-      listener.onNotify();
+      await send(connection, "begin", []);
+      const result = await work(queryableOn(schema, (use) => use(connection)));
+      const { command } = await send(connection, "commit", []);
+      // Postgres answers COMMIT of a failed transaction with ROLLBACK and no error.
+      if (command === "ROLLBACK") throw abortedTransaction();
+      return result;
     } catch (error) {
-      lose(error);
+      if (!connection.broken) await rollBack(connection);
+      throw error;
     }
-  };
-  await connect();
-  return async () => {
-    closing.abort();
-    clearTimeout(timer);
-    if (client) await closeQuietly(client);
-  };
+  });
 }
 
-/** A connection that is already lost may fail to close; there is nothing left to do about it. */
-async function closeQuietly(client: Client): Promise<void> {
-  await client.end().catch(() => undefined);
+/** A connection whose rollback fails must not go back into the pool with its transaction open. */
+async function rollBack(connection: Connection): Promise<void> {
+  await connection.client.query("rollback").catch((failure: Error) => {
+    connection.broken = failure;
+  });
+}
+
+function abortedTransaction(): AppError {
+  return new AppError({
+    kind: "internal",
+    code: "transaction_aborted",
+    message: "A statement of the transaction failed and was passed over; nothing was stored.",
+  });
 }

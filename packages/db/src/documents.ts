@@ -44,12 +44,11 @@ export function listDocuments(
 ): Promise<DocumentWithJob[]> {
   return db.many(
     documentWithJobRow,
-    // Cursors carry milliseconds, the column microseconds: both sides are compared in milliseconds.
+    // The first bound is the one that an index can use.
     `${selectDocuments(db)}
-     where d.user_id = $1
-       and ($2::timestamptz is null or date_trunc('milliseconds', d.created_at) < $2
-            or (date_trunc('milliseconds', d.created_at) = $2 and d.document_id > $3::uuid))
-     order by date_trunc('milliseconds', d.created_at) desc, d.document_id
+     where d.user_id = $1 and d.created_at <= coalesce($2::timestamptz, 'infinity')
+       and ($2 is null or d.created_at < $2 or d.document_id > $3::uuid)
+     order by d.created_at desc, d.document_id
      limit $4`,
     [input.user_id, input.before?.created_at ?? null, input.before?.document_id ?? null, input.limit],
   );

@@ -27,7 +27,11 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
     ...(options.directory === undefined ? {} : { dataDir: options.directory }),
     ...(options.template === undefined ? {} : { loadDataDir: options.template }),
   });
-  const pool = new Pool(Object.assign(createPgConfig(lite), { max: 1, types: createTypeParsers() }));
+  // Never let go of the one connection: the adapter's object is shared, and the end of a client that was let go reaches
+  // the next one as "Connection terminated unexpectedly".
+  const pool = new Pool(
+    Object.assign(createPgConfig(lite), { max: 1, idleTimeoutMillis: 0, types: createTypeParsers() }),
+  );
   pool.on("error", () => undefined);
   const database = buildDatabase({
     kind: "embedded",

@@ -1,5 +1,7 @@
+import { AppError } from "@pipeline/runtime";
 import { z } from "zod";
 import type { Queryable } from "./queryable.ts";
+import { storableJson, storableText } from "./storable-text.ts";
 
 /** What a job builds: one generation of one document. */
 export interface Generation {
@@ -27,12 +29,12 @@ export async function replacePages(
       generation.document_id,
       generation.generation,
       input.pages.map((page) => page.page_number),
-      input.pages.map((page) => page.text),
+      input.pages.map((page) => storableText(page.text)),
     ],
   );
   await tx.run(
     `update ${tx.schema}.documents set title = $2, page_count = $3, updated_at = now() where document_id = $1`,
-    [generation.document_id, input.title, input.pages.length],
+    [generation.document_id, input.title === null ? null : storableText(input.title), input.pages.length],
   );
 }
 
@@ -85,13 +87,13 @@ export async function replaceChunks(
       chunker.version,
       chunks.map((chunk) => chunk.chunk_id),
       chunks.map((chunk) => chunk.ordinal),
-      chunks.map((chunk) => chunk.text),
+      chunks.map((chunk) => storableText(chunk.text)),
       chunks.map((chunk) => chunk.token_count),
       chunks.map((chunk) => chunk.page_start),
       chunks.map((chunk) => chunk.page_end),
       chunks.map((chunk) => chunk.char_start),
       chunks.map((chunk) => chunk.char_end),
-      chunks.map((chunk) => JSON.stringify(chunk.section_path)),
+      chunks.map((chunk) => storableJson(chunk.section_path)),
     ],
   );
 }
@@ -157,13 +159,25 @@ export async function countChunks(db: Queryable, generation: Generation, model: 
   return counts ?? { chunk_count: 0, embedded_count: 0, token_count: 0 };
 }
 
-/** Makes the generation the one that search sees and removes every other, in the caller's transaction. */
+/**
+ * Makes the generation the one that search sees and removes every other, in the caller's transaction. Throws
+ * `generation_incomplete` (kind internal) where a chunk still lacks its vector.
+ */
 export async function publishGeneration(tx: Queryable, generation: Generation): Promise<void> {
   const key = [generation.document_id, generation.generation];
-  await tx.run(
-    `update ${tx.schema}.documents set live_generation = $2, updated_at = now() where document_id = $1`,
+  const published = await tx.run(
+    `update ${tx.schema}.documents set live_generation = $2, updated_at = now()
+     where document_id = $1 and not exists (
+       select from ${tx.schema}.document_chunks where document_id = $1 and generation = $2 and embedding is null)`,
     key,
   );
+  if (published === 0) {
+    throw new AppError({
+      kind: "internal",
+      code: "generation_incomplete",
+      message: "The document is gone, or some of its passages have no vector yet.",
+    });
+  }
   await tx.run(`delete from ${tx.schema}.document_chunks where document_id = $1 and generation <> $2`, key);
   await tx.run(`delete from ${tx.schema}.document_pages where document_id = $1 and generation <> $2`, key);
 }

@@ -20,8 +20,9 @@ export interface MigrationResult {
 export async function migrate(database: Database, directory = MIGRATIONS_DIRECTORY): Promise<MigrationResult> {
   const files = await readMigrations(directory);
   return database.transaction(async (tx) => {
-    // Transaction-scoped, so that it also works through a pooler in transaction mode.
-    await tx.run("select pg_advisory_xact_lock(hashtextextended($1, 0))", [`migrate ${database.schemaName}`]);
+    // Transaction-scoped, so that it also works through a pooler in transaction mode. One for all schemas of the
+    // database: they share the extension, and creating it twice at once fails.
+    await tx.run("select pg_advisory_xact_lock(hashtextextended('migrate upload pipeline', 0))");
     await prepareSchema(tx);
     const applied = await listApplied(tx);
     const pending = pendingMigrations(files, applied);
@@ -102,7 +103,10 @@ function pendingMigrations(files: MigrationFile[], applied: AppliedMigration[]):
       throw mismatch("migration_edited", `${file.name} was edited after it had been applied.`);
     }
   }
-  return files.filter((file) => file.version > applied.length);
+  if (applied.some((row, index) => row.version !== index + 1)) {
+    throw mismatch("migration_out_of_order", "The applied migrations are not numbered without a gap.");
+  }
+  return files.slice(applied.length);
 }
 
 async function applyMigration(tx: Queryable, file: MigrationFile): Promise<void> {

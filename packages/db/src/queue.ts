@@ -39,27 +39,49 @@ export function claimJobs(db: Queryable, input: { session_id: string; limit: num
        returning j.job_id, j.document_id, j.user_id, j.correlation_id, j.status, j.fence, j.generation, j.retry_count,
          extract(epoch from now() - j.created_at)::float8 as age_seconds,
          j.upload_expires_at <= now() as upload_is_expired, j.turn, j.priority, j.seq
+     ), served as materialized (
+       select setval('${db.schema}.served_turn', max(turn)) from claimed
+       having max(turn) > (select last_value from ${db.schema}.served_turn)
      )
      select c.job_id, c.document_id, c.user_id, c.correlation_id, c.status, c.fence, c.generation, c.retry_count,
        c.age_seconds, c.upload_is_expired, d.filename, d.mime, d.bytes_len, d.file_sha256, d.raw_path, d.title
      from claimed c join ${db.schema}.documents d on d.document_id = c.document_id
+     left join served on true
      order by c.turn, c.priority, c.seq`,
     [input.session_id, input.limit, LEASE_MS_BY_STATUS],
   );
 }
 
-/** Makes waiting and retryable jobs whose time has come claimable; answers how many. */
+/**
+ * Makes waiting and retryable jobs whose time has come claimable; answers how many. Those that never had a place in the
+ * fair order get their user's next ones. The others keep theirs if it is still ahead, else come back one per turn from
+ * the one now served, so that a user's many retries do not go before everybody else.
+ */
 export function promoteDueJobs(db: Queryable, limit = 1_000): Promise<number> {
   return db.run(
     `with due as materialized (
-       select job_id from ${db.schema}.upload_jobs
+       select job_id, user_id, turn, seq from ${db.schema}.upload_jobs
        where state in ('waiting', 'retryable') and due_at <= now()
        order by due_at
        limit $1
        for no key update skip locked
+     ), first_turns as materialized (
+       -- by user, so that two of these at once lock the users' counters in the same order
+       select user_id, ${db.schema}.next_turns(user_id, count(*)) as turn from due where turn = 0
+       group by user_id order by user_id
+     ), ranked as (
+       select job_id, user_id, turn, row_number() over (partition by user_id, turn = 0 order by turn, seq) - 1 as nth
+       from due
+     ), placed as (
+       -- one object: joining a CTE could scan the whole table under a generic plan
+       select jsonb_object_agg(r.job_id, coalesce(f.turn + r.nth, greatest(r.turn, s.last_value + r.nth))) as turns
+       from ranked r
+       cross join ${db.schema}.served_turn s
+       left join first_turns f on r.turn = 0 and f.user_id = r.user_id
      )
      update ${db.schema}.upload_jobs j
-     set state = 'queued', due_at = null, waiting_for = null, updated_at = now()
+     set state = 'queued', turn = ((select turns from placed) ->> j.job_id::text)::bigint, due_at = null,
+         waiting_for = null, updated_at = now()
      where j.job_id = any (array(select job_id from due))`,
     [limit],
   );
@@ -75,14 +97,22 @@ export type RescuedJob = z.infer<typeof rescuedRow>;
 export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: number }): Promise<RescuedJob[]> {
   return db.many(
     rescuedRow,
-    `with stale as materialized (
-       select j.job_id
+    // Looked for first, locked second, and only if the fence is still the same: a lock on the join would, once a job was
+    // claimed anew in between, pair the new claim with the old session and take it from a live worker.
+    `with suspect as materialized (
+       select j.job_id, j.fence, s.session_id is null or s.ended_at is not null or s.expires_at <= now() as is_orphan
        from ${db.schema}.upload_jobs j
        left join ${db.schema}.worker_sessions s on s.session_id = j.lease_session_id
        where j.state = 'working'
          and (s.session_id is null or s.ended_at is not null or s.expires_at <= now() or j.lease_expires_at <= now())
        limit $2
-       for no key update of j skip locked
+     ), stale as materialized (
+       select locked.job_id from suspect s cross join lateral (
+         select j.job_id from ${db.schema}.upload_jobs j
+         where j.job_id = s.job_id and j.fence = s.fence and j.state = 'working'
+           and (s.is_orphan or j.lease_expires_at <= now())
+         for no key update skip locked
+       ) locked
      ), rescued as (
        update ${db.schema}.upload_jobs j
        set state = case when j.crash_count + 1 >= $1 then 'deadletter' else 'queued' end,

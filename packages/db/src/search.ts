@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Queryable } from "./queryable.ts";
+import { storableJson, storableText } from "./storable-text.ts";
 
 const foundRow = z.object({
   document_id: z.string(),
@@ -41,6 +42,7 @@ const LEG_DEPTH = 100;
 export function searchChunks(db: Queryable, query: ChunkQuery): Promise<FoundChunk[]> {
   return db.many(
     foundRow,
+    // NaN is what a question without a direction gets, and Postgres sorts it above every number.
     // Lexemes are OR-ed, because a natural question seldom has all its words in one passage.
     `with question as (
        select string_agg('''' || replace(replace(lexeme, '\\', '\\\\'), '''', '''''') || '''', ' | ')::tsquery as words
@@ -55,7 +57,7 @@ export function searchChunks(db: Queryable, query: ChunkQuery): Promise<FoundChu
          and ($5::uuid[] is null or d.document_id = any ($5))
          and ($6::jsonb is null or d.metadata @> $6)
      ), near as (
-       select chunk_id, similarity, rank from scoped where similarity >= $7
+       select chunk_id, similarity, rank from scoped where similarity >= $7 and similarity <> 'NaN'
      ), legs as (
        (select chunk_id, row_number() over (order by similarity desc, chunk_id) as place from near
         order by place limit $9)
@@ -75,11 +77,11 @@ export function searchChunks(db: Queryable, query: ChunkQuery): Promise<FoundChu
      limit $8`,
     [
       query.user_id,
-      query.text,
+      storableText(query.text),
       `[${query.vector.join(",")}]`,
       query.model,
       query.documentIds ? [...query.documentIds] : null,
-      query.metadata ? JSON.stringify(query.metadata) : null,
+      query.metadata ? storableJson(query.metadata) : null,
       query.threshold,
       query.limit,
       LEG_DEPTH,

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { isTerminal } from "./pipeline.ts";
 import { maybeOne, one, type Queryable } from "./queryable.ts";
 import { DOCUMENT_COLUMNS, documentRow, JOB_COLUMNS, jobRow, type DocumentRow, type JobRow } from "./rows.ts";
+import { storableJson, storableText } from "./storable-text.ts";
 
 /** What the client promises to put into storage. */
 export interface UploadPromise {
@@ -30,11 +31,12 @@ export interface RegisteredUpload {
 }
 
 /**
- * The document and its job, made together or found. Call it in a transaction. The document's row is locked first, so
- * that the same upload many times at once makes one job. After a dead letter or a cancellation a new job is made.
+ * The document and its job, made together or found. Call it in a transaction. The document is locked first, so that the
+ * same upload many times at once makes one job. After a dead letter or a cancellation a new job is made.
  */
 export async function registerUpload(tx: Queryable, upload: UploadPromise): Promise<RegisteredUpload> {
-  const document = await lockDocument(tx, upload);
+  await lockDocument(tx, upload.document_id);
+  const document = (await findDocument(tx, upload)) ?? (await insertDocument(tx, upload));
   const latest = await findLatestJob(tx, document.document_id);
   if (latest && (latest.state === "done" || !isTerminal(latest.state))) {
     return { document, job: latest, duplicate: true };
@@ -49,7 +51,7 @@ export async function registerUpload(tx: Queryable, upload: UploadPromise): Prom
  */
 export async function renewUpload(
   tx: Queryable,
-  job: { job_id: string; document_id: string },
+  job: { job_id: string },
   upload: Pick<UploadPromise, "filename" | "mime" | "bytes_len" | "uploadSeconds" | "correlation_id">,
 ): Promise<JobRow | undefined> {
   const renewed = await maybeOne(
@@ -70,7 +72,7 @@ export async function renewUpload(
   if (renewed?.state === "waiting") {
     await tx.run(
       `update ${tx.schema}.documents set filename = $2, mime = $3, bytes_len = $4, updated_at = now() where document_id = $1`,
-      [job.document_id, upload.filename, upload.mime, upload.bytes_len],
+      [renewed.document_id, storableText(upload.filename), upload.mime, upload.bytes_len],
     );
   }
   return renewed;
@@ -82,10 +84,16 @@ export async function confirmUpload(
   input: { user_id: string; document_id: string; correlation_id: string },
 ): Promise<JobRow | undefined> {
   await tx.run(
-    `with confirmed as (
+    // The job is locked before its user's turns, in the same order as everywhere.
+    `with waiting as materialized (
+       select job_id from ${tx.schema}.upload_jobs
+       where document_id = $1 and user_id = $2 and state = 'waiting' and waiting_for = 'upload'
+       for no key update
+     ), confirmed as (
        update ${tx.schema}.upload_jobs j
-       set state = 'queued', due_at = null, waiting_for = null, updated_at = now()
-       where j.document_id = $1 and j.user_id = $2 and j.state = 'waiting' and j.waiting_for = 'upload'
+       set state = 'queued', turn = ${tx.schema}.next_turns(j.user_id, 1), due_at = null, waiting_for = null,
+           updated_at = now()
+       where j.job_id = any (array(select job_id from waiting))
        returning j.job_id, j.status, j.state, j.fence
      )
      insert into ${tx.schema}.events (job_id, type, status, state, fence, correlation_id)
@@ -96,25 +104,40 @@ export async function confirmUpload(
   return latest?.user_id === input.user_id ? latest : undefined;
 }
 
-/** Locks the document of this user and file, making it if it is new. */
-function lockDocument(tx: Queryable, upload: UploadPromise): Promise<DocumentRow> {
+/**
+ * Makes others who begin or revive a job of this document wait until the end of the transaction. Not a lock on its row:
+ * checkpoints lock the job and then the document, and the other way round would end in deadlocks.
+ */
+export async function lockDocument(tx: Queryable, documentId: string): Promise<void> {
+  await tx.run("select pg_advisory_xact_lock(hashtextextended($1, 0))", [`${tx.schema} document ${documentId}`]);
+}
+
+function findDocument(tx: Queryable, file: { user_id: string; file_sha256: string }): Promise<DocumentRow | undefined> {
+  return maybeOne(
+    tx,
+    documentRow,
+    `select ${DOCUMENT_COLUMNS} from ${tx.schema}.documents d where d.user_id = $1 and d.file_sha256 = $2`,
+    [file.user_id, file.file_sha256],
+  );
+}
+
+function insertDocument(tx: Queryable, upload: UploadPromise): Promise<DocumentRow> {
   return one(
     tx,
     documentRow,
     `insert into ${tx.schema}.documents as d
        (document_id, user_id, filename, mime, bytes_len, file_sha256, raw_path, metadata)
      values ($1, $2, $3, $4, $5, $6, $7, $8::jsonb)
-     on conflict (user_id, file_sha256) do update set updated_at = d.updated_at
      returning ${DOCUMENT_COLUMNS}`,
     [
       upload.document_id,
       upload.user_id,
-      upload.filename,
+      storableText(upload.filename),
       upload.mime,
       upload.bytes_len,
       upload.file_sha256,
       upload.raw_path,
-      JSON.stringify(upload.metadata),
+      storableJson(upload.metadata),
     ],
   );
 }
@@ -143,7 +166,14 @@ async function startGeneration(tx: Queryable, documentId: string, upload: Upload
          generation_count = d.generation_count + 1, updated_at = now()
      where d.document_id = $1
      returning ${DOCUMENT_COLUMNS}, d.generation_count`,
-    [documentId, upload.filename, upload.mime, upload.bytes_len, upload.raw_path, JSON.stringify(upload.metadata)],
+    [
+      documentId,
+      storableText(upload.filename),
+      upload.mime,
+      upload.bytes_len,
+      upload.raw_path,
+      storableJson(upload.metadata),
+    ],
   );
   return { document, generation: generation_count };
 }
@@ -154,8 +184,8 @@ function insertJob(tx: Queryable, upload: UploadPromise, started: StartedGenerat
     jobRow,
     `with born as (
        insert into ${tx.schema}.upload_jobs as j
-         (job_id, document_id, user_id, correlation_id, generation, turn, state, waiting_for, due_at, upload_expires_at)
-       values ($1, $2, $3, $4, $5, ${tx.schema}.next_turn($3), 'waiting', 'upload',
+         (job_id, document_id, user_id, correlation_id, generation, state, waiting_for, due_at, upload_expires_at)
+       values ($1, $2, $3, $4, $5, 'waiting', 'upload',
          now() + $6::float8 * interval '1 ms', now() + $7 * interval '1 second')
        returning ${JOB_COLUMNS}, j.fence
      ), told as (

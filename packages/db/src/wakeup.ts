@@ -1,9 +1,8 @@
 import type { Database } from "./database.ts";
-import type { Queryable } from "./queryable.ts";
 
 /** Tells idle workers that there is work. Polling finds it anyway; this only makes it sooner. */
 export interface Notifier {
-  /** Returns at once; many calls become one NOTIFY. */
+  /** Call it once the work is committed. Returns at once; many calls become one NOTIFY. */
   wake(): void;
   /** Sends what is pending and stops. */
   close(): Promise<void>;
@@ -11,27 +10,44 @@ export interface Notifier {
 
 /**
  * NOTIFY takes a database-wide lock at commit, so it is never part of a transaction that does work, and at most one
- * goes out per interval (default 20 ms).
+ * goes out per interval (default 20 ms), the first at once. Only one is under way at a time, however slow the database.
  */
 export function createNotifier(
   database: Database,
   options: { intervalMs?: number; onError: (error: unknown) => void },
 ): Notifier {
+  const intervalMs = options.intervalMs ?? 20;
+  let isPending = false;
+  let isClosed = false;
   let timer: NodeJS.Timeout | undefined;
-  let sending: Promise<void> = Promise.resolve();
+  let sending: Promise<void> | undefined;
+
   const send = (): void => {
+    isPending = false;
+    sending = notifyWorkers(database)
+      .catch(options.onError)
+      .finally(() => {
+        sending = undefined;
+      });
+    timer = setTimeout(() => void sendAgain(), intervalMs);
+  };
+  const sendAgain = async (): Promise<void> => {
+    await sending;
     timer = undefined;
-    sending = sending.then(() => notifyWorkers(database)).catch(options.onError);
+    if (isPending && !isClosed) send();
   };
   return {
     wake: () => {
-      timer ??= setTimeout(send, options.intervalMs ?? 20);
+      if (isClosed) return;
+      isPending = true;
+      if (!timer) send();
     },
     close: async () => {
-      if (timer) {
-        clearTimeout(timer);
-        send();
-      }
+      isClosed = true;
+      clearTimeout(timer);
+      await sending;
+      if (isPending) send();
+      clearTimeout(timer);
       await sending;
     },
   };
@@ -45,7 +61,7 @@ export function listenForWork(
   return database.listen(channelOf(database.schemaName), callbacks.onWork, callbacks.onLost);
 }
 
-async function notifyWorkers(database: Database & Queryable): Promise<void> {
+async function notifyWorkers(database: Database): Promise<void> {
   await database.run("select pg_notify($1, '')", [channelOf(database.schemaName)]);
 }
 

@@ -19,13 +19,21 @@ export function hasParallelConnections(): boolean {
   return inject("testServer").kind === "postgres";
 }
 
-/** A fresh, migrated database of the caller's own. */
-export async function openTestDatabase(): Promise<TestDatabase> {
+/**
+ * A fresh, migrated database of the caller's own. With another schema name it is opened on that schema, which is not
+ * there yet; the migrated one stays beside it.
+ */
+export async function openTestDatabase(schemaName = MIGRATED_SCHEMA): Promise<TestDatabase> {
   const server = inject("testServer");
-  return server.kind === "postgres" ? openOnServer(server) : openInProcess(server);
+  return server.kind === "postgres" ? openOnServer(server, schemaName) : openInProcess(server, schemaName);
 }
 
-async function openOnServer(server: Extract<TestServer, { kind: "postgres" }>): Promise<TestDatabase> {
+const MIGRATED_SCHEMA = "upload_pipeline";
+
+async function openOnServer(
+  server: Extract<TestServer, { kind: "postgres" }>,
+  schemaName: string,
+): Promise<TestDatabase> {
   const name = `pipeline_test_${randomUUID().replaceAll("-", "")}`;
   await onServer(server.url, (client) => client.query(`create database ${name} template ${server.template}`));
   const url = withDatabase(server.url, name);
@@ -33,7 +41,7 @@ async function openOnServer(server: Extract<TestServer, { kind: "postgres" }>): 
   const open = (): Database => {
     const database = openPostgres({
       url,
-      schemaName: "upload_pipeline",
+      schemaName,
       applicationName: "test",
       poolSize: 4,
       onIdleError: () => undefined,
@@ -52,9 +60,12 @@ async function openOnServer(server: Extract<TestServer, { kind: "postgres" }>): 
   };
 }
 
-async function openInProcess(server: Extract<TestServer, { kind: "embedded" }>): Promise<TestDatabase> {
+async function openInProcess(
+  server: Extract<TestServer, { kind: "embedded" }>,
+  schemaName: string,
+): Promise<TestDatabase> {
   const template = new Blob([await readFile(server.templateFile)]);
-  const database = await openEmbedded({ schemaName: "upload_pipeline", template });
+  const database = await openEmbedded({ schemaName, template });
   return {
     database,
     url: undefined,
