@@ -3,15 +3,18 @@ import manifest from "../package.json" with { type: "json" };
 
 export interface ApiConfig {
   environment: Environment;
-  /** Version of the API, with the commit that Render built from. */
+  /** Version of the API, with the commit that it was built from. */
   build: string;
 }
 
 /** Throws ConfigError with every fault. */
 export function loadApiConfig(): ApiConfig {
-  const commit = process.env["RENDER_GIT_COMMIT"]?.slice(0, 12);
-  return {
-    environment: loadEnvironment(process.env, "api"),
-    build: commit ? `${manifest.version}+${commit}` : manifest.version,
-  };
+  const environment = loadEnvironment(process.env, "api");
+  const commit = process.env["RENDER_GIT_COMMIT"] ?? environment.BUILD_COMMIT;
+  return { environment, build: `${manifest.version}+${commit.slice(0, 12)}` };
+}
+
+/** For the command that signs development tokens, which needs no database and is refused in staging and production. */
+export function loadTokenConfig(): Environment {
+  return loadEnvironment(process.env, "local");
 }

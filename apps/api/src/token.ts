@@ -1,28 +1,27 @@
-import { randomUUID } from "node:crypto";
-import { signDevelopmentToken } from "@pipeline/api";
-import { tokenSecret } from "@pipeline/composition";
+import { developmentUser, tokenSecret } from "@pipeline/composition";
 import { Command } from "commander";
 import { z } from "zod";
-import { loadLocalConfig } from "./config.ts";
+import { signDevelopmentToken } from "./auth/sign-development-token.ts";
+import { loadTokenConfig } from "./config.ts";
 
-const DAY_SECONDS = 86_400;
+const optionsSchema = z.object({ user: z.uuid().optional(), hours: z.coerce.number().positive().max(8_760) });
+const HOUR_SECONDS = 3_600;
 
-const program = new Command("token")
-  .description("Prints a token for the API, signed with SUPABASE_JWT_SECRET or the development secret in DATA_DIR.")
-  .option("--user <uuid>", "whose token it is", randomUUID())
+await new Command("token")
+  .description("Prints a development token for the API, signed with SUPABASE_JWT_SECRET or the secret in DATA_DIR.")
+  .option("--user <uuid>", "whose token it is (default: the development user kept in DATA_DIR)")
   .option("--hours <hours>", "how long it is valid", "24")
-  .action(async (raw: unknown) => {
-    const options = z.object({ user: z.uuid(), hours: z.coerce.number().positive().max(8_760) }).safeParse(raw);
-    if (!options.success) {
-      program.error(options.error.issues.map((issue) => `--${issue.path.join(".")}: ${issue.message}`).join("\n"));
+  .action(async (raw: unknown, command: Command) => {
+    const parsed = optionsSchema.safeParse(raw);
+    if (!parsed.success) {
+      command.error(parsed.error.issues.map((issue) => `--${issue.path.join(".")}: ${issue.message}`).join("\n"));
     }
-    const environment = loadLocalConfig();
+    const environment = loadTokenConfig();
     const token = await signDevelopmentToken({
       secret: await tokenSecret(environment),
-      userId: options.data.user,
-      expiresInSeconds: Math.round((options.data.hours / 24) * DAY_SECONDS),
+      userId: parsed.data.user ?? (await developmentUser(environment)),
+      expiresInSeconds: Math.round(parsed.data.hours * HOUR_SECONDS),
     });
     process.stdout.write(`${token}\n`);
-  });
-
-await program.parseAsync();
+  })
+  .parseAsync();

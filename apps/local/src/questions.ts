@@ -18,14 +18,15 @@ export interface Answer {
   isConfirmed: boolean;
 }
 
-const sampleQuestion = z.object({ question: z.string(), answer: z.string() });
+const sampleQuestion = z.object({ question: z.string(), answer: z.string(), demo: z.boolean() });
 
-/** The questions that come with the samples, and the phrases that answer them. */
+/** The demo's questions about the samples, and the phrases that answer them. */
 export async function readSampleQuestions(directory: string): Promise<Question[]> {
   const content: unknown = JSON.parse(await readFile(join(directory, "questions.json"), "utf8"));
   return z
     .array(sampleQuestion)
     .parse(content)
+    .filter((entry) => entry.demo)
     .map((entry) => ({ text: entry.question, expected: entry.answer }));
 }
 

@@ -2,7 +2,7 @@ import { buildApi, createTokenVerifier, signDevelopmentToken, settingsFrom } fro
 import { createEmbedder, dataDirectory, openDatabase, openStorage, tokenSecret } from "@pipeline/composition";
 import { checkSchemaVersion, createNotifier, migrate, type Database } from "@pipeline/db";
 import type { Environment, Logger } from "@pipeline/runtime";
-import { createWorker, workerOptionsFrom } from "@pipeline/worker";
+import { createWorker, workerOptions } from "@pipeline/worker";
 import { lockDirectory } from "./lock-directory.ts";
 
 /** The whole system in this process: API, worker, database and storage. */
@@ -48,7 +48,7 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
     const notifier = createNotifier(database, { onError: (err) => log.warn({ err }, "wake-up not sent") });
     closers.push(() => notifier.close());
 
-    const worker = createWorker({ database, storage, embedder, log, options: workerOptionsFrom(environment) });
+    const worker = createWorker({ database, storage, embedder, log, options: workerOptions(environment) });
     await worker.start();
     closers.push(() => worker.stop({ deadlineMs: STOP_DEADLINE_MS }));
 

@@ -1,7 +1,4 @@
-import { randomUUID } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { dataDirectory, listenPort } from "@pipeline/composition";
+import { dataDirectory, developmentUser, listenPort } from "@pipeline/composition";
 import { createLogger, toAppError, type Environment } from "@pipeline/runtime";
 import { Command } from "commander";
 import { loadLocalConfig } from "./config.ts";
@@ -54,7 +51,7 @@ function stopOnSignal(stack: LocalStack): void {
 
 async function printWelcome(stack: LocalStack, environment: Environment): Promise<void> {
   const directory = dataDirectory(environment);
-  const token = await stack.signToken(await developmentUser(directory));
+  const token = await stack.signToken(await developmentUser(environment));
   process.stdout.write(`
 API     ${stack.url}
 Data    ${directory}
@@ -64,14 +61,4 @@ ${token}
 Try     curl -H "authorization: Bearer $TOKEN" ${stack.url}/api/upload-pipeline/documents
 Stop    Ctrl-C
 `);
-}
-
-/** The same user at every start, so that yesterday's documents are there today. */
-async function developmentUser(directory: string): Promise<string> {
-  const path = join(directory, "development-user");
-  const known = await readFile(path, "utf8").catch(() => "");
-  if (known !== "") return known.trim();
-  const userId = randomUUID();
-  await writeFile(path, userId, { mode: 0o600 });
-  return userId;
 }

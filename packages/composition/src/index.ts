@@ -1,1 +1,2 @@
 export * from "./adapters.ts";
+export * from "./development-user.ts";
