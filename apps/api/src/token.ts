@@ -7,7 +7,7 @@ import { loadTokenConfig } from "./config.ts";
 const optionsSchema = z.object({ user: z.uuid().optional(), hours: z.coerce.number().positive().max(8_760) });
 const HOUR_SECONDS = 3_600;
 
-await new Command("token")
+await new Command("dev-token")
   .description("Prints a development token for the API, signed with SUPABASE_JWT_SECRET or the secret in DATA_DIR.")
   .option("--user <uuid>", "whose token it is (default: the development user kept in DATA_DIR)")
   .option("--hours <hours>", "how long it is valid", "24")

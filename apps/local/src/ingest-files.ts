@@ -12,7 +12,7 @@ await new Command("ingest")
   .description("Uploads files to a running API, watches them become searchable, and asks questions about them.")
   .argument("<files...>", "PDF, DOCX, HTML, Markdown or text files")
   .option("--url <url>", "where the API is", "http://127.0.0.1:8000")
-  .requiredOption("--token <token>", "whose documents they become; see `pnpm token`")
+  .requiredOption("--token <token>", "whose documents they become; see `pnpm dev-token`")
   .option("--ask <question...>", "questions to ask about them", [])
   .addHelpText("after", "\nExits with 1 when a file fails.")
   .action(async (paths: string[], raw: unknown, command: Command) => {

@@ -1,4 +1,4 @@
-/** What the tests take from the environment: the server to run on, if one is named. */
+/** What the tests take from the environment: the server to run on, or "embedded" for none even if Docker answers. */
 export function testDatabaseUrl(): string | undefined {
   return process.env["TEST_DATABASE_URL"] || undefined;
 }

@@ -21,6 +21,7 @@ export interface StartedServer {
 /** TEST_DATABASE_URL, else a container if a Docker engine answers, else the embedded database. */
 export async function startTestServer(templateFile: string): Promise<StartedServer> {
   const url = testDatabaseUrl();
+  if (url === "embedded") return prepareEmbedded(templateFile, "TEST_DATABASE_URL");
   if (url) return prepareTemplate(url, "TEST_DATABASE_URL", async () => undefined);
   if (!(await dockerAnswers())) return prepareEmbedded(templateFile, "no TEST_DATABASE_URL, no Docker engine");
   const container = await startContainer();

@@ -1,0 +1,88 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { createClient } from "./client.ts";
+import { ingestFile } from "./ingest.ts";
+import { createProgressLines } from "./progress-lines.ts";
+import { freePort, killStarted, ROOT, startCommand, type Command } from "./spawn.fixture.ts";
+
+let directory: string;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "start-test-"));
+  env = { DATA_DIR: directory, SERVICE_PORT: String(await freePort()), LOG_LEVEL: "warn" };
+});
+
+afterEach(() => {
+  killStarted();
+});
+
+afterAll(async () => {
+  await rm(directory, { recursive: true });
+});
+
+interface Started {
+  command: Command;
+  url: string;
+  token: string;
+}
+
+async function start(): Promise<Started> {
+  const command = startCommand("apps/local/src/start.ts", { env });
+  const url = await command.printed(/API +(http\S+)/);
+  const token = await command.printed(/^(eyJ\S+)$/m);
+  return { command, url, token };
+}
+
+const SAMPLE = join(ROOT, "samples/renewal-letter.md");
+const silent = createProgressLines([], { write: () => undefined });
+
+async function listFilenames({ url, token }: Started): Promise<string> {
+  const headers = { authorization: `Bearer ${token}` };
+  return (await fetch(`${url}/api/upload-pipeline/documents`, { headers })).text();
+}
+
+test("a stack that is stopped with Ctrl-C, or killed, has its documents at the next start", async () => {
+  const first = await start();
+  expect(await ingestFile(createClient(first), SAMPLE, silent)).toMatchObject({ complete: true });
+  first.command.child.kill("SIGINT");
+  expect(await first.command.ended, first.command.output()).toBe(0);
+  expect(first.command.output()).toContain("Stopped.");
+
+  const second = await start();
+  expect(await listFilenames(second)).toContain("renewal-letter.md");
+  const [passage] = await createClient(second).search("How much is a monthly instalment?");
+  expect(passage?.filename).toBe("renewal-letter.md");
+  second.command.child.kill("SIGKILL");
+  await second.command.ended;
+
+  const third = await start();
+  expect(await listFilenames(third)).toContain("renewal-letter.md");
+  third.command.child.kill("SIGINT");
+  expect(await third.command.ended, third.command.output()).toBe(0);
+});
+
+test("a second start on the same data refuses, and leaves the first alone", async () => {
+  const first = await start();
+  const second = startCommand("apps/local/src/start.ts", { env });
+  expect(await second.ended).toBe(1);
+  expect(second.output()).toContain("data_directory_in_use");
+  expect((await fetch(`${first.url}/health/live`)).status).toBe(200);
+});
+
+test("a taken port is named", async () => {
+  const first = await start();
+  const elsewhere = { ...env, DATA_DIR: join(directory, "elsewhere") };
+  const second = startCommand("apps/local/src/start.ts", { env: elsewhere });
+  expect(await second.ended).toBe(1);
+  expect(second.output()).toMatch(/Port \d+ is taken/);
+  expect((await fetch(`${first.url}/health/live`)).status).toBe(200);
+});
+
+test("staging refuses the local stack before anything listens", async () => {
+  const refused = startCommand("apps/local/src/start.ts", { env: { ...env, ENVIRONMENT: "staging" } });
+  expect(await refused.ended).toBe(1);
+  expect(refused.output()).toContain("ENVIRONMENT must be development or test");
+});
