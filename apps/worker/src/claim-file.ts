@@ -1,13 +1,12 @@
 import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Claim } from "@pipeline/db";
 import { checkContent } from "@pipeline/parsing";
 import { AppError, type Format, isRetryable } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
+import { createCopyDirectory, removeCopyDirectory } from "./local-copies.ts";
 
 /** A local copy whose length, sha256 and magic bytes are what the upload promised. */
 export interface VerifiedFile {
@@ -28,16 +27,18 @@ export interface ClaimFile {
   clean(): Promise<void>;
 }
 
-export function createClaimFile(claim: Claim, storage: ObjectStore): ClaimFile {
+/** Copies go below `copiesDirectory`. */
+export function createClaimFile(claim: Claim, place: { storage: ObjectStore; copiesDirectory: string }): ClaimFile {
+  const { storage, copiesDirectory } = place;
   let fetched: Promise<VerifiedFile> | undefined;
   let directory: string | undefined;
   let isRejected = false;
 
   const clean = async (): Promise<void> => {
-    if (directory !== undefined) await rm(directory, { recursive: true, force: true });
+    if (directory !== undefined) await removeCopyDirectory(directory);
   };
   const fetchOnce = async (signal: AbortSignal): Promise<VerifiedFile> => {
-    directory = await mkdtemp(join(tmpdir(), "pipeline-claim-"));
+    directory = await createCopyDirectory(copiesDirectory);
     try {
       const path = join(directory, "document");
       await download({ claim, storage, path, signal });

@@ -1,4 +1,4 @@
-import { hostname } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { type Environment, parseEnvironment } from "@pipeline/runtime";
 import type { WorkerOptions } from "./options.ts";
 
@@ -32,5 +32,6 @@ export function workerOptions(environment: Environment): WorkerOptions {
     maxRetries: environment.WORKER_MAX_RETRIES,
     retryBaseDelayMs: environment.WORKER_RETRY_BASE_DELAY * 1_000,
     maxCrashes: MAX_CRASHES,
+    copiesDirectory: tmpdir(),
   };
 }

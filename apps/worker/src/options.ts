@@ -20,6 +20,8 @@ export interface WorkerOptions {
   retryBaseDelayMs: number;
   /** A job that this many workers died on, at one stage, is dead-lettered as poison. */
   maxCrashes: number;
+  /** Where documents lie while they are worked on; the system's directory for temporary files. */
+  copiesDirectory: string;
   /** Limits of one parse; the parser's own by default. */
   parseLimits?: ParseLimits;
   /** Shorter deadlines than the pipeline table's. A longer one would outlive the lease, so the table's wins then. */

@@ -34,7 +34,10 @@ export async function runJob(
 ): Promise<ClaimEnd> {
   const { job_id, document_id, correlation_id } = claim;
   const log = dependencies.log.child({ job_id, document_id, correlation_id });
-  const file = createClaimFile(claim, dependencies.storage);
+  const file = createClaimFile(claim, {
+    storage: dependencies.storage,
+    copiesDirectory: dependencies.options.copiesDirectory,
+  });
   const run: JobRun = { ...dependencies, log, file };
   const startedAt = performance.now();
   let end: ClaimEnd = "abandoned";
@@ -94,7 +97,7 @@ async function removeRejected(claim: Claim, { storage, log }: JobRun): Promise<v
   }
 }
 
-/** A copy that cannot be removed does not change how the claim ended; the next start clears it. */
+/** A copy that cannot be removed does not change how the claim ended; a later start clears it. */
 async function cleanFile({ file, log }: JobRun): Promise<void> {
   try {
     await file.clean();

@@ -3,6 +3,7 @@ import { WorkerStopping } from "./abort-reasons.ts";
 import { createAlarm, type Alarm } from "./alarm.ts";
 import { createCheckpointBatcher } from "./checkpoint-batcher.ts";
 import { createHands, type Hands } from "./hands.ts";
+import { removeLeftovers } from "./local-copies.ts";
 import type { WorkerDependencies } from "./options.ts";
 import { repeat } from "./repeat.ts";
 import { createRounds, type Rounds } from "./rounds.ts";
@@ -60,6 +61,7 @@ export function createWorker(dependencies: WorkerDependencies): Worker {
   };
   return {
     start: async () => {
+      await clearCopies(dependencies);
       running = Promise.all([runRounds(parts, stopping.signal), runHeartbeats(parts, beating.signal)]);
       listening = listen(parts);
       await listening;
@@ -107,6 +109,15 @@ function runHeartbeats({ sessions, dependencies }: Parts, signal: AbortSignal): 
     signal,
     onError: (error) => log.error({ err: error }, "heartbeat failed"),
   });
+}
+
+/** Copies that stay behind are no reason not to work. */
+async function clearCopies({ log, options }: WorkerDependencies): Promise<void> {
+  try {
+    await removeLeftovers(options.copiesDirectory);
+  } catch (error) {
+    log.warn({ err: error }, "local copies not removed");
+  }
 }
 
 type StopListening = () => Promise<void>;
