@@ -4,8 +4,7 @@ import type { Logger } from "@pipeline/runtime";
 const DEADLINE_MS = 9_000;
 
 /** On SIGTERM or SIGINT closes and exits: 0 when all was closed in time, else 1. A second signal exits at once. */
-export function closeOnSignal(process: NodeJS.Process, service: { log: Logger; close: () => Promise<void> }): void {
-  const { log, close } = service;
+export function closeOnSignal({ log, close }: { log: Logger; close: () => Promise<void> }): void {
   let isClosing = false;
   const onSignal = (signal: NodeJS.Signals): void => {
     if (isClosing) process.exit(1);

@@ -1,4 +1,3 @@
-import process from "node:process";
 import { createEmbedder, listenPort, openDatabase, openStorage, publicUrl, tokenSecret } from "@pipeline/composition";
 import { checkSchemaVersion, createNotifier } from "@pipeline/db";
 import { createLogger } from "@pipeline/runtime";
@@ -40,7 +39,7 @@ async function start({ environment, build }: ApiConfig): Promise<void> {
     log,
     settings: settingsFrom(environment, build),
   });
-  closeOnSignal(process, {
+  closeOnSignal({
     log,
     close: async () => {
       await api.close();

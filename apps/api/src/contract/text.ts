@@ -13,7 +13,7 @@ export function filenameSchema(maxChars: number): z.ZodType<string> {
     .refine((name) => name.trim() !== "", { error: "must not be blank" })
     .refine((name) => !/[/\\]/.test(name), { error: "must be a name without a path: no / and no \\" })
     .refine((name) => !/[\p{Cc}\u2028\u2029]/u.test(name), { error: "must not hold control characters" })
-    .refine(isStorable, { error: "must be well-formed Unicode" });
+    .refine((name) => name.isWellFormed(), { error: "must be well-formed Unicode" });
 }
 
 /** A question in a person's words. */

@@ -24,15 +24,16 @@ export const requestLog = fastifyPlugin<{ log: Logger }>(
 
 function logRequest(log: Logger, done: { request: FastifyRequest; reply: FastifyReply; ms: number }): void {
   const { request, reply } = done;
+  const isAnswered = reply.raw.writableEnded;
   const isFault = reply.statusCode >= 500;
   log[isFault ? "error" : "info"](
     {
       method: request.method,
       route: request.routeOptions.url ?? null,
-      status: reply.statusCode,
+      status: isAnswered ? reply.statusCode : null,
       ms: Math.round(done.ms),
       correlation_id: request.id,
-      ...(reply.raw.writableEnded ? {} : { aborted: true }),
+      ...(isAnswered ? {} : { aborted: true }),
       ...(request.failure ? { code: request.failure.code } : {}),
       ...(isFault && request.failure ? { err: request.failure.cause } : {}),
     },

@@ -19,3 +19,6 @@ export const problem = { description: "Problem details", content: { [PROBLEM_TYP
 
 /** What every route behind the bearer token can answer. */
 export const COMMON_PROBLEMS = { 401: problem, 500: problem, 503: problem } as const;
+
+/** What every route that reads a JSON body can answer before it has read it. */
+export const BODY_PROBLEMS = { 400: problem, 413: problem, 415: problem } as const;

@@ -5,7 +5,7 @@ import { documentParams } from "../contract/document-body.ts";
 import { jobBody, presentJob } from "../contract/job-body.ts";
 import { jobUrl } from "../contract/urls.ts";
 import type { ApiDependencies } from "../dependencies.ts";
-import { COMMON_PROBLEMS, problem } from "../problems/problem.ts";
+import { BODY_PROBLEMS, COMMON_PROBLEMS, problem } from "../problems/problem.ts";
 
 /** The client says that the file is in storage: its job starts at once instead of at the next look into storage. */
 export const confirmUploadRoute: FastifyPluginAsyncZod<ApiDependencies> = async (app, { database, notifier }) => {
@@ -14,7 +14,7 @@ export const confirmUploadRoute: FastifyPluginAsyncZod<ApiDependencies> = async 
     url: "/documents/:document_id/uploaded",
     schema: {
       params: documentParams,
-      response: { 202: jobBody, 400: problem, 404: problem, 409: problem, ...COMMON_PROBLEMS },
+      response: { 202: jobBody, ...BODY_PROBLEMS, 404: problem, 409: problem, ...COMMON_PROBLEMS },
     },
     handler: async (request, reply) => {
       const { document_id } = request.params;

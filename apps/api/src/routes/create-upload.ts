@@ -8,7 +8,7 @@ import { metadataSchema } from "../contract/metadata.ts";
 import { filenameSchema } from "../contract/text.ts";
 import { jobUrl } from "../contract/urls.ts";
 import type { ApiDependencies } from "../dependencies.ts";
-import { COMMON_PROBLEMS, problem } from "../problems/problem.ts";
+import { BODY_PROBLEMS, COMMON_PROBLEMS, problem } from "../problems/problem.ts";
 import type { UploadLimits } from "../settings.ts";
 import { openUploadLink, type OpenedUpload } from "../uploads/open-upload-link.ts";
 import { requireAcceptable } from "../uploads/require-acceptable.ts";
@@ -42,9 +42,7 @@ export const createUpload: FastifyPluginAsyncZod<ApiDependencies> = async (app, 
   const responses = {
     200: uploadBody,
     201: uploadBody,
-    400: problem,
-    413: problem,
-    415: problem,
+    ...BODY_PROBLEMS,
     422: problem,
     ...COMMON_PROBLEMS,
   } as const;

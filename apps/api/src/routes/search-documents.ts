@@ -5,7 +5,7 @@ import { z } from "zod";
 import { metadataSchema } from "../contract/metadata.ts";
 import { questionSchema } from "../contract/text.ts";
 import type { ApiDependencies } from "../dependencies.ts";
-import { COMMON_PROBLEMS, problem } from "../problems/problem.ts";
+import { BODY_PROBLEMS, COMMON_PROBLEMS, problem } from "../problems/problem.ts";
 import { embedQuestion } from "../search/embed-question.ts";
 import { fitTokenBudget } from "../search/fit-token-budget.ts";
 import type { ApiSettings } from "../settings.ts";
@@ -32,9 +32,7 @@ export const searchDocuments: FastifyPluginAsyncZod<ApiDependencies> = async (ap
   const { search } = settings;
   const responses = {
     200: searchBody,
-    400: problem,
-    413: problem,
-    415: problem,
+    ...BODY_PROBLEMS,
     422: problem,
     ...COMMON_PROBLEMS,
   } as const;

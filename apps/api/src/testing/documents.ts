@@ -26,6 +26,7 @@ export interface Passage {
 export interface StoredDocument {
   user_id: string;
   filename?: string;
+  sha256?: string;
   metadata?: Record<string, unknown>;
   passages: Passage[];
 }
@@ -35,8 +36,9 @@ export async function completeDocument(
   database: Database,
   document: StoredDocument,
 ): Promise<{ document_id: string; job_id: string }> {
-  const { user_id, filename = "booklet.txt", metadata = {}, passages } = document;
-  const { job } = await createQueuedJob(database, { user_id, filename, metadata });
+  const { user_id, filename = "booklet.txt", sha256, metadata = {}, passages } = document;
+  const promise = { user_id, filename, metadata, ...(sha256 === undefined ? {} : { file_sha256: sha256 }) };
+  const { job } = await createQueuedJob(database, promise);
   const claim = await claimJob(database, job.job_id);
   for (const status of STATUSES) {
     const stage = stageFrom(status);

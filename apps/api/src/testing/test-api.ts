@@ -17,6 +17,7 @@ import type { ApiDependencies } from "../dependencies.ts";
 import { settingsFrom } from "../settings.ts";
 
 export const TOKEN_SECRET = "token secret of the tests, long enough";
+export const UPLOAD_SECRET = "upload secret of the tests, 32 b";
 export const PAGE_ORIGIN = "https://app.example.test";
 
 export interface Call {

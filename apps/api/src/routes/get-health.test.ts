@@ -1,0 +1,120 @@
+import { randomUUID } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { endSession, openPostgres } from "@pipeline/db";
+import { createSession } from "@pipeline/db/testing";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { buildApi } from "../app.ts";
+import { openTestApi, send, type Answer, type TestApi } from "../testing/test-api.ts";
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await openTestApi();
+});
+afterAll(() => api.close());
+
+async function ask(): Promise<{ health: Answer; ready: Answer; live: Answer }> {
+  return {
+    health: await api.call({ path: "root:/health" }),
+    ready: await api.call({ path: "root:/health/ready" }),
+    live: await api.call({ path: "root:/health/live" }),
+  };
+}
+
+describe("health", () => {
+  it("is degraded and not ready without a live worker", async () => {
+    const { health, ready, live } = await ask();
+    const failing = [{ part: "workers", code: "no_live_worker" }];
+    expect(health.status).toBe(200);
+    expect(health.body).toEqual({
+      status: "degraded",
+      environment: "test",
+      timestamp: expect.stringMatching(/^\d{4}-.*Z$/),
+      database: "healthy",
+      storage: "healthy",
+      workers: { live_count: 0, last_heartbeat_at: null },
+      schema_version: expect.any(Number),
+      build: "test build",
+      failing,
+    });
+    expect(ready).toMatchObject({ status: 503, body: { status: "not_ready", failing } });
+    expect(live).toMatchObject({ status: 200, body: { status: "live" } });
+  });
+
+  it("is healthy and ready with a live worker, and no longer once it has gone", async () => {
+    const session = await createSession(api.database);
+    const { health, ready } = await ask();
+    expect(health.body).toMatchObject({
+      status: "healthy",
+      workers: { live_count: 1, last_heartbeat_at: expect.stringMatching(/^\d{4}-.*Z$/) },
+      failing: [],
+    });
+    expect(ready).toMatchObject({ status: 200, body: { status: "ready", failing: [] } });
+
+    await endSession(api.database, session);
+    expect((await ask()).health.body).toMatchObject({ status: "degraded", workers: { live_count: 0 } });
+  });
+
+  it("is degraded with a worker that missed its heartbeats", async () => {
+    await createSession(api.database, -1_000);
+    expect((await ask()).health.body).toMatchObject({ status: "degraded", workers: { live_count: 0 } });
+  });
+
+  it("names a schema of another version", async () => {
+    await createSession(api.database);
+    const { database } = api;
+    await database.run(
+      `insert into ${database.schema}.schema_migrations (version, name, checksum) values (9999, 'later', 'x')`,
+    );
+    const { health, ready } = await ask();
+    await database.run(`delete from ${database.schema}.schema_migrations where version = 9999`);
+    const failing = [{ part: "schema", code: "schema_newer" }];
+    expect(health.body).toMatchObject({ status: "degraded", database: "healthy", schema_version: null, failing });
+    expect(ready).toMatchObject({ status: 503, body: { failing } });
+  });
+
+  it("names a database that is away, and the process stays live", async () => {
+    const database = openPostgres({
+      url: "postgres://user:hidden-password@127.0.0.1:1/nowhere",
+      schemaName: "upload_pipeline",
+      applicationName: "test",
+      poolSize: 1,
+      onIdleError: () => undefined,
+    });
+    const app = await buildApi({ ...api.dependencies, database });
+    const health = await send(app, { path: "root:/health" });
+    const ready = await send(app, { path: "root:/health/ready" });
+    const live = await send(app, { path: "root:/health/live" });
+    await app.close();
+    await database.close();
+    const failing = [
+      { part: "database", code: "database_unavailable" },
+      { part: "workers", code: "database_unavailable" },
+    ];
+    expect(health.body).toMatchObject({
+      status: "degraded",
+      database: "unhealthy",
+      schema_version: null,
+      workers: { live_count: null, last_heartbeat_at: null },
+      failing,
+    });
+    expect(ready).toMatchObject({ status: 503, body: { failing } });
+    expect(live.status).toBe(200);
+  });
+
+  it("names storage that is away", async () => {
+    const own = await openTestApi();
+    await createSession(own.database);
+    await rm(own.storageDirectory, { recursive: true });
+    const health = await own.call({ path: "root:/health" });
+    const ready = await own.call({ path: "root:/health/ready" });
+    await own.close();
+    const failing = [{ part: "storage", code: "storage_unavailable" }];
+    expect(health.body).toMatchObject({ status: "degraded", database: "healthy", storage: "unhealthy", failing });
+    expect(ready).toMatchObject({ status: 503, body: { failing } });
+  });
+
+  it("needs no token and takes one without looking at it", async () => {
+    const headers = { authorization: `Bearer ${randomUUID()}` };
+    expect((await api.call({ path: "root:/health/live", headers })).status).toBe(200);
+  });
+});
