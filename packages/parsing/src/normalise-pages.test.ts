@@ -29,12 +29,14 @@ describe("text", () => {
   });
 });
 
-describe("running headers and footers", () => {
-  const page = (number: number): string =>
-    `ACME Insurance\n\n## Part ${["one", "two", "three", "four"][number - 1]}\n\nText of its own, number ${number * 17}.\n\nPage ${number} of 4`;
+function pageOf(number: number): string {
+  const part = ["one", "two", "three", "four"][number - 1];
+  return `ACME Insurance\n\n## Part ${part}\n\nText of its own, number ${number * 17}.\n\nPage ${number} of 4`;
+}
 
+describe("running headers and footers", () => {
   test("go, page numbers everywhere and other lines after their first time", () => {
-    const { texts, notes } = normalise([1, 2, 3, 4].map(page));
+    const { texts, notes } = normalise([1, 2, 3, 4].map(pageOf));
     expect(texts).toEqual([
       "ACME Insurance\n\n## Part one\n\nText of its own, number 17.",
       "## Part two\n\nText of its own, number 34.",

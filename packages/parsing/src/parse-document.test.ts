@@ -46,7 +46,7 @@ test("a parser that does not answer in time is ended with parse_timeout", async 
 });
 
 test("a parser that outgrows its heap is ended with parse_memory_limit", async () => {
-  const text = await files.write("large.md", `${"word ".repeat(4_000_000)}`);
+  const text = await files.write("large.md", "word ".repeat(4_000_000));
   const limits = { ...DEFAULT_PARSE_LIMITS, heapMb: 8, maxTextChars: 100_000_000 };
   await expect(parseDocument({ path: text, format: "html", limits })).rejects.toMatchObject({
     kind: "permanent",

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { makeDocx, makeRawDocx, paragraph, run } from "./fixtures/make-docx.ts";
 import { createTempFiles } from "./fixtures/temp-files.ts";
 import type { TempFiles } from "./fixtures/temp-files.ts";
-import { parseDocument } from "./parse-document.ts";
+import { parseFormat } from "./parse-format.ts";
 import { DEFAULT_PARSE_LIMITS } from "./parse-limits.ts";
 import type { ParseLimits } from "./parse-limits.ts";
 
@@ -18,7 +18,12 @@ afterAll(() => files.remove());
 
 async function parseDocx(content: Uint8Array, limits: Partial<ParseLimits> = {}) {
   const path = await files.write(`${randomBytes(4).toString("hex")}.docx`, content);
-  return parseDocument({ path, format: "docx", limits: { ...DEFAULT_PARSE_LIMITS, ...limits } });
+  return parseFormat({
+    path,
+    format: "docx",
+    limits: { ...DEFAULT_PARSE_LIMITS, ...limits },
+    onProgress: () => undefined,
+  });
 }
 
 async function pagesOf(body: string, parts: Parameters<typeof makeRawDocx>[1] = {}): Promise<string[]> {
@@ -32,7 +37,6 @@ const MANUAL = '<w:r><w:br w:type="page"/></w:r>';
 
 describe("what a Word file says", () => {
   test("headings, lists and tables come out as Markdown, with the title of the properties", async () => {
-    const cell = (text: string): TableCell => new TableCell({ children: [new Paragraph(text)] });
     const content = await makeDocx(
       [
         {
@@ -46,8 +50,8 @@ describe("what a Word file says", () => {
             new Paragraph({ text: "Fillings", bullet: { level: 0 } }),
             new Table({
               rows: [
-                new TableRow({ children: [cell("Benefit"), cell("Limit")] }),
-                new TableRow({ children: [cell("Crowns"), cell("保険 900 €")] }),
+                new TableRow({ children: [tableCell("Benefit"), tableCell("Limit")] }),
+                new TableRow({ children: [tableCell("Crowns"), tableCell("保険 900 €")] }),
               ],
             }),
           ],
@@ -150,8 +154,7 @@ describe("pages of a Word file", () => {
   });
 
   test("a table's row is not torn where the page breaks inside a cell", async () => {
-    const row = (...cells: string[]): string => `<w:tr>${cells.map((cell) => `<w:tc>${cell}</w:tc>`).join("")}</w:tr>`;
-    const body = `<w:tbl>${row(paragraph(run("h1")), paragraph(run("h2")))}${row(paragraph(run("a")), paragraph(RENDERED + run("b")))}</w:tbl>`;
+    const body = `<w:tbl>${rawRow(paragraph(run("h1")), paragraph(run("h2")))}${rawRow(paragraph(run("a")), paragraph(RENDERED + run("b")))}</w:tbl>`;
     await expect(pagesOf(body)).resolves.toEqual(["| h1 | h2 |\n| --- | --- |", "| a | b |"]);
   });
 });
@@ -211,6 +214,14 @@ describe("Word files that cannot be read", () => {
     await expect(parseDocx(content)).resolves.toMatchObject({ notes: [{ code: "embedded_files_not_read" }] });
   });
 });
+
+function tableCell(text: string): TableCell {
+  return new TableCell({ children: [new Paragraph(text)] });
+}
+
+function rawRow(...cells: string[]): string {
+  return `<w:tr>${cells.map((cell) => `<w:tc>${cell}</w:tc>`).join("")}</w:tr>`;
+}
 
 function makePictureDocx(): Promise<Uint8Array> {
   const png = Buffer.from(

@@ -2,7 +2,8 @@ import { AppError } from "@pipeline/runtime";
 
 /**
  * The errors a document's own content leads to. Only those another try can cure are `transient`.
- * `password_protected`, `damaged_file`, `empty_file`, `no_text`, `parse_memory_limit`: permanent.
+ * `password_protected`, `damaged_file`, `empty_file`, `no_text`, `xfa_form_unsupported`,
+ * `parse_memory_limit`: permanent.
  * `too_many_pages`, `text_too_large`, `inflation_limit`: too_large.
  * `parse_timeout` (the machine may have been busy), `parser_crashed` (no known cause), `aborted`: transient.
  */

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { makePdf, makeRawPdf, showLines } from "./fixtures/make-pdf.ts";
 import { createTempFiles } from "./fixtures/temp-files.ts";
 import type { TempFiles } from "./fixtures/temp-files.ts";
-import { parseDocument } from "./parse-document.ts";
+import { parseFormat } from "./parse-format.ts";
 import { DEFAULT_PARSE_LIMITS } from "./parse-limits.ts";
 import type { ParseLimits } from "./parse-limits.ts";
 
@@ -16,7 +16,12 @@ afterAll(() => files.remove());
 
 async function parsePdf(content: Uint8Array, limits: Partial<ParseLimits> = {}) {
   const path = await files.write(`${randomBytes(4).toString("hex")}.pdf`, content);
-  return parseDocument({ path, format: "pdf", limits: { ...DEFAULT_PARSE_LIMITS, ...limits } });
+  return parseFormat({
+    path,
+    format: "pdf",
+    limits: { ...DEFAULT_PARSE_LIMITS, ...limits },
+    onProgress: () => undefined,
+  });
 }
 
 describe("what a PDF says", () => {
@@ -71,13 +76,12 @@ describe("what a PDF says", () => {
   });
 
   test("columns of prose are read one after the other", async () => {
-    const words = (name: string): string => Array.from({ length: 90 }, (_, index) => `${name}${index}`).join(" ");
     const content = await makePdf((pdf) => {
       pdf.addPage().fontSize(10);
-      pdf.text(words("left"), 60, 100, { width: 220 }).text(words("right"), 320, 100, { width: 220 });
+      pdf.text(wordsOf("left"), 60, 100, { width: 220 }).text(wordsOf("right"), 320, 100, { width: 220 });
     });
     const document = await parsePdf(content);
-    expect(document.pages[0]?.text.replace(/\s+/g, " ")).toBe(`${words("left")} ${words("right")}`);
+    expect(document.pages[0]?.text.replace(/\s+/g, " ")).toBe(`${wordsOf("left")} ${wordsOf("right")}`);
   });
 
   test("a word cut at a line's end is whole again, a compound keeps its hyphen", async () => {
@@ -100,6 +104,12 @@ describe("what a PDF says", () => {
     const content = raw.replace("<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>", cid);
     const document = await parsePdf(Buffer.from(content, "latin1"));
     expect(document.pages[0]?.text).toContain("保険");
+  });
+
+  test("text drawn over itself to look bold is read once", async () => {
+    const passes = [0, 0.4, 0.8].map((shift) => `BT /F1 12 Tf ${72 + shift} 700 Td (Total of all benefits) Tj ET`);
+    const document = await parsePdf(makeRawPdf([passes.join("\n")]));
+    expect(document.pages[0]?.text).toBe("Total of all benefits");
   });
 
   test("what is typed into a form's fields is part of the text", async () => {
@@ -131,10 +141,11 @@ describe("what a PDF says", () => {
   test("progress goes up to the number of pages", async () => {
     const path = await files.write("progress.pdf", makeRawPdf(["", "", ""]));
     const seen: number[][] = [];
-    await parseDocument({
+    await parseFormat({
       path,
       format: "pdf",
-      onProgress: ({ pages_done, pages_total }) => seen.push([pages_done, pages_total]),
+      limits: DEFAULT_PARSE_LIMITS,
+      onProgress: (done, total) => seen.push([done, total]),
     });
     expect(seen).toEqual([
       [1, 3],
@@ -176,6 +187,19 @@ describe("PDFs that cannot be read", () => {
     await expect(parsePdf(content)).rejects.toMatchObject({ kind: "permanent", code: "damaged_file" });
   });
 
+  test("a dynamic form that only shows its placeholder is xfa_form_unsupported", async () => {
+    const lines = [
+      "Please wait...",
+      "If this message is not eventually replaced by the proper contents of the document,",
+    ];
+    await expect(parsePdf(makeRawPdf([showLines(lines)]))).rejects.toMatchObject({ code: "xfa_form_unsupported" });
+  });
+
+  test("a page whose fonts do not tell their characters is noted", async () => {
+    const document = await parsePdf(makeRawPdf([showLines(["!#$%&*+/:;<=>?@[]^{}~!#$%&*+/:;<=>?@"])]));
+    expect(document.notes).toEqual([expect.objectContaining({ code: "page_text_unreadable", page_number: 1 })]);
+  });
+
   test("an empty file is empty_file", async () => {
     await expect(parsePdf(Buffer.alloc(0))).rejects.toMatchObject({ code: "empty_file" });
   });
@@ -212,3 +236,7 @@ describe("inflation bombs", () => {
     await expect(parsePdf(content, { maxInflatedBytes: 2_000_000 })).rejects.toMatchObject({ code: "inflation_limit" });
   });
 });
+
+function wordsOf(name: string): string {
+  return Array.from({ length: 90 }, (_, index) => `${name}${index}`).join(" ");
+}

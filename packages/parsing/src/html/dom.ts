@@ -16,6 +16,7 @@ export interface HtmlElement {
   setAttribute: (name: string, value: string) => void;
   append: (...nodes: (HtmlElement | string)[]) => void;
   replaceWith: (...nodes: (HtmlElement | string)[]) => void;
+  after: (...nodes: (HtmlElement | string)[]) => void;
   remove: () => void;
 }
 
@@ -35,4 +36,17 @@ export function parseDom(html: string): HtmlDocument {
   const page = /<html[\s>]/i.test(html) ? html : `<!doctype html><html><body>${html}</body></html>`;
   const document: HtmlDocument = parseHTML(page).document;
   return document;
+}
+
+/** How deep the body's elements are nested; counted without recursion. */
+export function depthOf(document: HtmlDocument): number {
+  let depth = 0;
+  let level = [document.body];
+  while (level.length > 0) {
+    depth += 1;
+    const next: HtmlElement[] = [];
+    for (const element of level) for (const child of element.children) next.push(child);
+    level = next;
+  }
+  return depth;
 }

@@ -2,9 +2,14 @@ import type { HtmlDocument, HtmlElement } from "./dom.ts";
 
 const BLOCKS = "p, div, ul, ol, li, h1, h2, h3, h4, h5, h6, blockquote, pre, hr, br, dl, dt, dd, section, article";
 
+/** Stands at a table's first row and says how many columns the separator under it has. */
+export const COLUMNS_ATTRIBUTE = "data-columns";
+/** A page may ask for a billion. */
+const MAX_COLUMN_SPAN = 50;
+
 /**
  * Makes tables fit for pipes: tables that only lay out a page become blocks, cells become one line each,
- * and the first row becomes the heading where the page names none.
+ * and the first row becomes the heading, which Markdown cannot do without.
  */
 export function tidyTables(document: HtmlDocument): void {
   // Outer tables come first in document order, so an unwrapped one no longer counts as a parent.
@@ -13,7 +18,7 @@ export function tidyTables(document: HtmlDocument): void {
   }
   for (const table of document.querySelectorAll("table")) {
     for (const cell of table.querySelectorAll("td, th")) flattenCell(cell);
-    promoteHeading(table);
+    markHeading(table);
   }
 }
 
@@ -47,24 +52,20 @@ function flattenCell(cell: HtmlElement): void {
   }
 }
 
-function promoteHeading(table: HtmlElement): void {
-  if (table.querySelector("thead, th") !== null && table.querySelector("tr") === rowWithHeading(table)) return;
-  const [first] = table.querySelectorAll("tr");
-  if (first === undefined) return;
-  for (const cell of cellsOf(first)) {
-    if (cell.nodeName !== "TD") continue;
-    const heading = cell.ownerDocument.createElement("th");
-    for (const name of ["colspan", "rowspan"]) {
-      const value = cell.getAttribute(name);
-      if (value !== null) heading.setAttribute(name, value);
-    }
-    heading.append(...cell.childNodes);
-    cell.replaceWith(heading);
+/** Gives the first row a separator under it; a cell over several columns is followed by empty ones. */
+function markHeading(table: HtmlElement): void {
+  const rows = [...table.querySelectorAll("tr")];
+  for (const row of rows) {
+    for (const cell of cellsOf(row)) spreadCell(cell);
   }
+  const columns = Math.max(...rows.map((row) => cellsOf(row).length));
+  rows[0]?.setAttribute(COLUMNS_ATTRIBUTE, String(columns));
 }
 
-function rowWithHeading(table: HtmlElement): HtmlElement | undefined {
-  return [...table.querySelectorAll("tr")].find((row) => cellsOf(row).every((cell) => cell.nodeName === "TH"));
+function spreadCell(cell: HtmlElement): void {
+  const span = Math.min(Number(cell.getAttribute("colspan") ?? 1), MAX_COLUMN_SPAN);
+  const empty = Array.from({ length: Math.max(0, span - 1) || 0 }, () => cell.ownerDocument.createElement("td"));
+  cell.after(...empty);
 }
 
 function cellsOf(row: HtmlElement): HtmlElement[] {

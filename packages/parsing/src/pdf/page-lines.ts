@@ -3,6 +3,8 @@ import type { Cell, Line, TextItem } from "./text-item.ts";
 /** In font sizes: a word's gap is about 0.25, a justified line's rarely above 1. */
 const WORD_GAP = 0.15;
 const CELL_GAP = 1.5;
+/** How many items back a text may have been drawn already. */
+const OVERPRINTS = 8;
 const CJK_END = /[\u3000-\u9fff\uac00-\ud7af\uff00-\uffef]$/;
 const CJK_START = /^[\u3000-\u9fff\uac00-\ud7af\uff00-\uffef]/;
 
@@ -53,16 +55,17 @@ function buildLine(row: readonly TextItem[], column: Line["column"]): Line | und
 
 function buildCells(row: readonly TextItem[], isRightToLeft: boolean): Cell[] {
   const cells: Cell[] = [];
-  let last: TextItem | undefined;
+  const recent: TextItem[] = [];
   let isSpaced = false;
   for (const item of row) {
     if (item.text.trim() === "") {
       isSpaced = true;
       continue;
     }
-    if (last !== undefined && isOverprint(last, item)) continue;
-    addToCells(cells, { item, isRightToLeft, isSpaced: isSpaced || /\s$/.test(last?.text ?? "") });
-    last = item;
+    if (recent.some((other) => isOverprint(other, item))) continue;
+    addToCells(cells, { item, isRightToLeft, isSpaced: isSpaced || /\s$/.test(recent.at(-1)?.text ?? "") });
+    recent.push(item);
+    if (recent.length > OVERPRINTS) recent.shift();
     isSpaced = false;
   }
   return cells;

@@ -56,6 +56,8 @@ const OPTIONS = {
   // No picture is worth decoding for its text.
   maxImageSize: 1,
   enableXfa: false,
+  // The only place where a font's own name, and so its weight, can be read.
+  fontExtraProperties: true,
   verbosity: VerbosityLevel.ERRORS,
 };
 
