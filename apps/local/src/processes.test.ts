@@ -72,9 +72,6 @@ describe.skipIf(!hasParallelConnections())("separate processes: need a server", 
     return Object.fromEntries(rows.map((row) => [row.status, row.count]));
   };
 
-  const allOnce = (count: number): Record<string, number> =>
-    Object.fromEntries(STATUSES.map((status) => [status, count]));
-
   test("two workers share 200 documents, each processed once and all complete", async () => {
     const client = await startApi();
     await Promise.all([startWorker(), startWorker()]);
@@ -101,6 +98,10 @@ describe.skipIf(!hasParallelConnections())("separate processes: need a server", 
     expect(await countStatuses()).toEqual(allOnce(200));
   }, 240_000);
 });
+
+function allOnce(count: number): Record<string, number> {
+  return Object.fromEntries(STATUSES.map((status) => [status, count]));
+}
 
 test.each(["api", "worker"])("a broken configuration of the %s is told whole before anything listens", async (app) => {
   const env = {
