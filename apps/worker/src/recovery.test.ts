@@ -255,6 +255,24 @@ describe("a database that loses its replies", () => {
     expect(sent).toHaveLength(new Set(sent).size);
   });
 
+  it("costs no attempt while a stage reads", async () => {
+    const { job } = await bench.submit(policyOf(1));
+    let refusals = 0;
+    const database: Database = {
+      ...bench.database,
+      many: async (row, sql, parameters) => {
+        const isRead = sql.trimStart().startsWith("select") && refusals < 6;
+        if (isRead && (refusals += 1) % 2 === 1) throw connectionLost();
+        return bench.database.many(row, sql, parameters);
+      },
+    };
+    await workThrough(bench.openWorker({ database, random: () => 0 }));
+    expect(refusals).toBe(6);
+    expect(await jobOf(job.job_id)).toMatchObject({ state: "done" });
+    const history = await readHistory(bench.database, job.job_id);
+    expect(history.filter((line) => line.startsWith("retry_scheduled"))).toEqual([]);
+  });
+
   it("leaves a job to the rescue when its failure cannot be recorded", async () => {
     const upload = await bench.submit("x".repeat(10), { mime: "application/pdf" });
     const database: Database = {

@@ -3,6 +3,7 @@ import { holdJob } from "@pipeline/db";
 import type { Logger } from "@pipeline/runtime";
 import { LostClaim } from "./abort-reasons.ts";
 import { commitStage } from "./commit-stage.ts";
+import { createPatientReads } from "./patient-reads.ts";
 import { createProgressReporter, type ProgressReporter } from "./progress-reporter.ts";
 import { retryDatabase } from "./retry-database.ts";
 import { runBounded } from "./run-bounded.ts";
@@ -53,16 +54,16 @@ interface ContextParts {
 
 function buildContext({ job, run, signal, log, progress }: ContextParts): StageContext {
   const { database, storage, embedder, options, random } = run;
+  const retry = { forMs: options.leaseMs, random, signal };
   return {
     signal,
     log,
-    database,
+    database: createPatientReads(database, retry),
     storage,
     embedder,
     parseLimits: options.parseLimits,
     file: () => run.file.fetch(signal),
-    save: (write) =>
-      retryDatabase(() => saveHeld(job, { run, signal, write }), { forMs: options.leaseMs, random, signal }),
+    save: (write) => retryDatabase(() => saveHeld(job, { run, signal, write }), retry),
     progress: (counters) => progress.report(counters),
   };
 }

@@ -1,4 +1,4 @@
-import type { Claim, Database, ProgressCounters, Queryable, WaitingFor } from "@pipeline/db";
+import type { Claim, ProgressCounters, Queryable, WaitingFor } from "@pipeline/db";
 import type { Embedder } from "@pipeline/embedding";
 import type { ParseLimits } from "@pipeline/parsing";
 import type { Logger } from "@pipeline/runtime";
@@ -16,7 +16,8 @@ export interface StageContext {
   signal: AbortSignal;
   /** Carries job_id, document_id, correlation_id and stage. */
   log: Logger;
-  database: Database;
+  /** For reading; it waits out short outages. Rows are stored by `save` and by the outcome. */
+  database: Queryable;
   storage: ObjectStore;
   embedder: Embedder;
   parseLimits: ParseLimits | undefined;

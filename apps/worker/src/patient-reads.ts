@@ -1,0 +1,14 @@
+import type { Queryable } from "@pipeline/db";
+import { type DatabaseRetry, retryDatabase } from "./retry-database.ts";
+
+/**
+ * The database as stages read it: a connection that breaks is no failure of the document and costs no attempt. Reads
+ * only, since each statement may run more than once.
+ */
+export function createPatientReads(database: Queryable, retry: DatabaseRetry): Queryable {
+  return {
+    schema: database.schema,
+    many: (row, sql, parameters) => retryDatabase(() => database.many(row, sql, parameters), retry),
+    run: (sql, parameters) => retryDatabase(() => database.run(sql, parameters), retry),
+  };
+}
