@@ -75,6 +75,27 @@ describe("what a PDF says", () => {
     );
   });
 
+  test("a table's bold first row is a row, a bold numbered title is a heading", async () => {
+    const content = await makePdf((pdf) => {
+      pdf
+        .addPage()
+        .fontSize(11)
+        .text("A line of plain text that sets the size of the body of this page.".repeat(4), 72, 72);
+      pdf.font("Helvetica-Bold").text("1.2", 72, 140).text("Limits", 110, 140);
+      pdf.text("Benefit", 72, 170).text("Limit", 200, 170);
+      pdf
+        .font("Helvetica")
+        .text("Crowns", 72, 186)
+        .text("900 EUR", 200, 186)
+        .text("Implants", 72, 202)
+        .text("1200 EUR", 200, 202);
+    });
+    const document = await parsePdf(content);
+    expect(document.pages[0]?.text).toMatch(
+      /\n\n# 1\.2 Limits\n\nBenefit \| Limit\nCrowns \| 900 EUR\nImplants \| 1200 EUR$/,
+    );
+  });
+
   test("columns of prose are read one after the other", async () => {
     const content = await makePdf((pdf) => {
       pdf.addPage().fontSize(10);

@@ -56,10 +56,17 @@ function headingSizes(charsBySize: ReadonlyMap<number, number>, document: { body
 
 function isTitleLike(line: Line, maxChars: number): boolean {
   const text = lineText(line);
-  if (text.length > maxChars || line.cells.length > 2) return false;
+  if (text.length > maxChars || !isOneTitle(line)) return false;
   const letters = text.match(/\p{L}/gu)?.length ?? 0;
   const isIdeographic = /[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]/.test(text);
   return letters >= (isIdeographic ? 2 : 3) && letters >= text.length * 0.4;
+}
+
+/** One cell, or a number and a title with a tab between; anything else is a table's row. */
+function isOneTitle(line: Line): boolean {
+  const [first, second, third] = line.cells;
+  if (second === undefined) return true;
+  return third === undefined && first !== undefined && /^(?:[\dIVXivx.]{1,8}[.):]?|[A-Z][.):]?)$/.test(first.text);
 }
 
 function roundSize(size: number): number {

@@ -2,7 +2,7 @@ import type { Cell, Line, TextItem } from "./text-item.ts";
 
 /** In font sizes: a word's gap is about 0.25, a justified line's rarely above 1. */
 const WORD_GAP = 0.15;
-const CELL_GAP = 1.5;
+const CELL_GAP = 1;
 /** How many items back a text may have been drawn already. */
 const OVERPRINTS = 8;
 const CJK_END = /[\u3000-\u9fff\uac00-\ud7af\uff00-\uffef]$/;
