@@ -135,9 +135,14 @@ function bondOfProse(block: Block, input: { next: Block; line: Line; isNear: boo
   const isNextColumn = line.y < block.last.y && line.column.left !== block.last.column.left;
   if (!isNear && !isNextColumn) return "blank";
   if (Math.abs(line.size - block.last.size) > 0.15 * line.size) return "blank";
-  if (NUMBERED.test(next.text)) return "line";
+  if (NUMBERED.test(next.text) || isListOfNumbers(block.text, next.text)) return "line";
   if (isNewParagraph(block, line)) return "blank";
   return isWrapped(block.last, line) ? "same" : "line";
+}
+
+/** Lines that each end in a number: contents, prices. They are never one sentence. */
+function isListOfNumbers(before: string, after: string): boolean {
+  return /\s\d{1,4}$/.test(before) && /\s\d{1,4}$/.test(after);
 }
 
 /** An indented line after the end of a sentence. */
