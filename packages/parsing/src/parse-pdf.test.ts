@@ -143,6 +143,16 @@ describe("what a PDF says", () => {
     expect(document.pages[0]?.text).toContain("Name of the insured: Ada Lovelace");
   });
 
+  test("what is typed on top of a page is part of the text, line by line", async () => {
+    const raw = makeRawPdf([showLines(["Signed by:"])]).toString("latin1");
+    const note =
+      "/Annots [<< /Type /Annot /Subtype /FreeText /Rect [72 600 300 640] /Contents (Ada\\nLovelace) /DA (/F1 12 Tf) >>]";
+    const document = await parsePdf(
+      Buffer.from(raw.replace("/Type /Page /Parent", `/Type /Page ${note} /Parent`), "latin1"),
+    );
+    expect(document.pages[0]?.text).toMatch(/Signed by:\s+Ada\s+Lovelace/);
+  });
+
   test("a page without text is noted and keeps its number", async () => {
     const document = await parsePdf(
       makeRawPdf([
