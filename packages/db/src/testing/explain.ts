@@ -78,7 +78,7 @@ function toLiteral(parameter: Parameter): string {
     return quote(`{${items.join(",")}}`);
   }
   if (typeof parameter === "number") return String(parameter);
-  return quote(String(parameter));
+  return quote(parameter instanceof Date ? parameter.toISOString() : String(parameter));
 }
 
 function quote(text: string): string {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Database } from "../database.ts";
 import { isTerminal, type State, type Status } from "../pipeline.ts";
 import { one, type Queryable } from "../queryable.ts";
 import { uploadPromise } from "./factories.ts";
@@ -40,6 +41,23 @@ export async function insertJobInState(
     [promise.document_id, promise.user_id, job.status],
   );
   return row.job_id;
+}
+
+/** Many queued jobs of one user, in two statements, as an operator would insert them. */
+export async function queueInBulk(database: Database, input: { user_id: string; count: number }): Promise<void> {
+  await database.transaction(async (tx) => {
+    const documents = await tx.many(
+      z.object({ document_id: z.string() }),
+      `insert into ${tx.schema}.documents (document_id, user_id, filename, mime, bytes_len, file_sha256, raw_path)
+       select gen_random_uuid(), $1, 'letter.txt', 'text/plain', 12, gen_random_uuid()::text, 'somewhere'
+       from generate_series(1, $2::int)
+       returning document_id`,
+      [input.user_id, input.count],
+    );
+    await tx.run(`insert into ${tx.schema}.upload_jobs (document_id) select * from unnest($1::uuid[])`, [
+      documents.map((document) => document.document_id),
+    ]);
+  });
 }
 
 const SOME_ERROR = { stage: "verify", code: "test", message: "A test.", retryable: true, at: "2026-01-01T00:00:00Z" };

@@ -1,0 +1,164 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { z } from "zod";
+import { advanceJobs } from "./checkpoints.ts";
+import { listDocuments } from "./documents.ts";
+import { claimJobs, promoteDueJobs, rescueJobs } from "./queue.ts";
+import type { Queryable } from "./queryable.ts";
+import {
+  captureStatement,
+  createSession,
+  discardedRows,
+  explainGeneric,
+  openTestDatabase,
+  queueInBulk,
+  type PlanNode,
+  type TestDatabase,
+} from "./testing/index.ts";
+
+let opened: TestDatabase;
+beforeAll(async () => {
+  opened = await openTestDatabase();
+  await opened.database.run("alter table upload_pipeline.upload_jobs set (autovacuum_enabled = false)");
+});
+afterAll(() => opened.close());
+beforeEach(() => opened.database.run("truncate upload_pipeline.documents, upload_pipeline.events cascade"));
+
+const BATCH = 500;
+const schema = '"upload_pipeline"';
+
+function analyze(): Promise<number> {
+  return opened.database.run("analyze upload_pipeline.upload_jobs");
+}
+
+function indexesOf(nodes: readonly PlanNode[]): unknown[] {
+  return nodes.map((node) => node["Index Name"]).filter((name) => name !== undefined);
+}
+
+/** Nodes that read this table from its first page to its last. */
+function scansOf(nodes: readonly PlanNode[], table: string): PlanNode[] {
+  return nodes.filter((node) => node["Node Type"] === "Seq Scan" && node["Relation Name"] === table);
+}
+
+/** When the planner last looked, the table was as the first step left it; then it became as the second leaves it. */
+const STATISTICS: [string, () => Promise<unknown>, () => Promise<unknown>][] = [
+  ["fresh", fill, analyze],
+  ["of an empty table", analyze, fill],
+];
+
+async function fill(): Promise<void> {
+  for (let user = 0; user < 4; user++) await queueInBulk(opened.database, { user_id: randomUUID(), count: BATCH });
+}
+
+test.each(STATISTICS)("a claim reads its index in order, with statistics %s", async (_when, first, second) => {
+  await first();
+  await second();
+  const session_id = await createSession(opened.database);
+  const statement = await captureStatement(schema, (probe) => claimJobs(probe, { session_id, limit: 10 }));
+  const nodes = await explainGeneric(opened.database, statement);
+  expect(indexesOf(nodes)).toContain("upload_jobs_claimable");
+  expect(scansOf(nodes, "upload_jobs")).toEqual([]);
+  const sorted = nodes.filter((node) => node["Node Type"] === "Sort").map((node) => node["Actual Rows"]);
+  for (const rows of sorted) expect(rows).toBeLessThanOrEqual(10);
+});
+
+test.each(STATISTICS)(
+  "a batch of checkpoints looks up its jobs one by one, with statistics %s",
+  async (_when, a, b) => {
+    await a();
+    await b();
+    const session_id = await createSession(opened.database);
+    const holds = await claimJobs(opened.database, { session_id, limit: BATCH });
+    const batch = holds.map(({ job_id, fence }) => {
+      return { job_id, fence, from: "uploaded" as const, to: "parsing" as const, progress: {}, detail: {} };
+    });
+    const statement = await captureStatement(schema, (probe) => advanceJobs(probe, batch));
+    const nodes = await explainGeneric(opened.database, statement);
+    expect(batch).toHaveLength(BATCH);
+    // A nested loop of the batch over itself would throw away BATCH × BATCH rows.
+    expect(discardedRows(nodes)).toBeLessThanOrEqual(4 * BATCH);
+  },
+);
+
+test.each(STATISTICS)(
+  "promotion finds due jobs by index among many deferred ones, with statistics %s",
+  async (_w, a, b) => {
+    await a();
+    await b();
+    await claimJobs(opened.database, { session_id: await createSession(opened.database), limit: 4 * BATCH });
+    await opened.database.run(
+      `update upload_pipeline.upload_jobs set state = 'waiting', waiting_for = 'parser', lease_session_id = null,
+       lease_expires_at = null, due_at = now() + interval '1 hour'`,
+    );
+    await opened.database.run(`update upload_pipeline.upload_jobs set due_at = now() where seq % 100 = 0`);
+    const statement = await captureStatement(schema, (probe) => promoteDueJobs(probe, 100));
+    const nodes = await explainGeneric(opened.database, statement);
+    expect(indexesOf(nodes)).toContain("upload_jobs_due");
+    expect(discardedRows(nodes)).toBeLessThanOrEqual(BATCH);
+  },
+);
+
+test("a rescue that finds nothing wrong reads the leased jobs only", async () => {
+  await fill();
+  const session_id = await createSession(opened.database);
+  await claimJobs(opened.database, { session_id, limit: 20 });
+  await analyze();
+  const statement = await captureStatement(schema, (probe) => rescueJobs(probe, { maxCrashes: 3 }));
+  const nodes = await explainGeneric(opened.database, statement);
+  expect(scansOf(nodes, "upload_jobs")).toEqual([]);
+  expect(discardedRows(nodes)).toBeLessThanOrEqual(40);
+});
+
+test("a page of documents is read from its index and looks up no more jobs than it shows", async () => {
+  const user_id = randomUUID();
+  await queueInBulk(opened.database, { user_id, count: BATCH });
+  await opened.database.run("analyze upload_pipeline.documents");
+  await analyze();
+  const before = { created_at: new Date(Date.now() + 60_000), document_id: randomUUID() };
+  const statement = await captureStatement(schema, (probe) => listDocuments(probe, { user_id, before, limit: 10 }));
+  const nodes = await explainGeneric(opened.database, statement);
+  expect(indexesOf(nodes)).toContain("documents_by_user");
+  expect(nodes.filter((node) => node["Node Type"] === "Sort" && Number(node["Actual Rows"]) > 10)).toEqual([]);
+  const jobs = nodes.filter((node) => node["Relation Name"] === "upload_jobs");
+  for (const node of jobs) expect(node["Actual Loops"]).toBeLessThanOrEqual(10);
+});
+
+test("checkpoints and progress stay in their page", async () => {
+  await queueInBulk(opened.database, { user_id: randomUUID(), count: BATCH_IN_PAGES });
+  const session_id = await createSession(opened.database);
+  const holds = await claimJobs(opened.database, { session_id, limit: BATCH_IN_PAGES });
+  const batch = holds.map(({ job_id, fence }) => {
+    return {
+      job_id,
+      fence,
+      from: "uploaded" as const,
+      to: "parsing" as const,
+      progress: { pages_total: 3 },
+      detail: {},
+    };
+  });
+  // As autovacuum does: the versions before the claim make room.
+  await opened.database.run("vacuum upload_pipeline.documents");
+  await opened.database.run("vacuum upload_pipeline.upload_jobs");
+  const [before, after] = await opened.database.transaction(async (tx) => {
+    const earlier = await countUpdates(tx);
+    await advanceJobs(tx, batch);
+    return [earlier, await countUpdates(tx)];
+  });
+  for (const table of ["documents", "upload_jobs"]) {
+    expect(after[table]?.all).toBe((before[table]?.all ?? 0) + BATCH_IN_PAGES);
+    expect(after[table]?.hot).toBeGreaterThan((before[table]?.hot ?? 0) + 0.8 * BATCH_IN_PAGES);
+  }
+});
+
+const BATCH_IN_PAGES = 50;
+
+/** Updates per table that this connection has not reported yet, those of the transaction included. */
+async function countUpdates(tx: Queryable): Promise<Record<string, { all: number; hot: number }>> {
+  const rows = await tx.many(
+    z.object({ relname: z.string(), all: z.number(), hot: z.number() }),
+    `select relname, n_tup_upd as all, n_tup_hot_upd as hot from pg_stat_xact_user_tables
+     where schemaname = 'upload_pipeline'`,
+  );
+  return Object.fromEntries(rows.map(({ relname, all, hot }) => [relname, { all, hot }]));
+}
