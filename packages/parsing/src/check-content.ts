@@ -1,9 +1,7 @@
 import { open } from "node:fs/promises";
-import { AppError } from "@pipeline/runtime";
+import { AppError, formatOfMime, type Format } from "@pipeline/runtime";
 import { declaredCharset, decodeText, isBinaryNoise, isPlausibleLatin } from "./decode-text.ts";
 import { describeBytes, describeEntries, isWordArchive } from "./describe-content.ts";
-import { formatOfMime } from "./formats.ts";
-import type { Format } from "./formats.ts";
 import { emptyFile, passwordProtected } from "./parse-errors.ts";
 import { DEFAULT_PARSE_LIMITS } from "./parse-limits.ts";
 import { listArchive } from "./zip-archive.ts";

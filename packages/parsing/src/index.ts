@@ -1,6 +1,4 @@
 export { checkContent } from "./check-content.ts";
-export { FORMATS, formatOfMime, mimeOfFilename, SUPPORTED_MIME_TYPES } from "./formats.ts";
-export type { Format } from "./formats.ts";
 export { normalisePages } from "./normalise-pages.ts";
 export { parseDocument } from "./parse-document.ts";
 export type { ParseInput } from "./parse-document.ts";

@@ -1,4 +1,4 @@
-import type { Format } from "./formats.ts";
+import type { Format } from "@pipeline/runtime";
 import { normaliseText } from "./normalise-text.ts";
 import { noText } from "./parse-errors.ts";
 import type { ParsedPage, ParseNote } from "./parsed-document.ts";

@@ -1,8 +1,7 @@
 import { fork } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { AppError } from "@pipeline/runtime";
-import type { Format } from "./formats.ts";
+import { AppError, type Format } from "@pipeline/runtime";
 import { watchMemory } from "./memory-watch.ts";
 import { createPageCollector } from "./page-collector.ts";
 import type { PageCollector } from "./page-collector.ts";

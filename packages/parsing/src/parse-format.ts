@@ -1,4 +1,4 @@
-import type { Format } from "./formats.ts";
+import type { Format } from "@pipeline/runtime";
 import type { ParseLimits } from "./parse-limits.ts";
 import type { ParsedDocument } from "./parsed-document.ts";
 

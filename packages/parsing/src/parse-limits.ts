@@ -1,3 +1,5 @@
+import { LIMITS } from "@pipeline/runtime";
+
 /** How much one document may cost. Every limit ends in an error of its own; none of them shortens the result. */
 export interface ParseLimits {
   /** Wall clock of the whole parse in milliseconds, the child's start included. */
@@ -29,7 +31,7 @@ export const DEFAULT_PARSE_LIMITS: ParseLimits = {
   timeoutMs: 120_000,
   heapMb: 512,
   rssMb: 1024,
-  maxPages: 500,
+  maxPages: LIMITS.maxPages,
   maxTextChars: 10_000_000,
   maxInflatedBytes: 256 * 1024 * 1024,
   maxInflationRatio: 200,

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { FORMATS } from "./formats.ts";
+import { FORMATS } from "@pipeline/runtime";
 
 const positive = z.number().positive();
 

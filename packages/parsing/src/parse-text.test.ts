@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createTempFiles } from "./fixtures/temp-files.ts";
 import type { TempFiles } from "./fixtures/temp-files.ts";
-import type { Format } from "./formats.ts";
+import type { Format } from "@pipeline/runtime";
 import { parseFormat } from "./parse-format.ts";
 import { DEFAULT_PARSE_LIMITS } from "./parse-limits.ts";
 
