@@ -1,3 +1,3 @@
-export { loadWorkerConfig, workerOptions, type WorkerConfig } from "./config.ts";
+export { workerOptions } from "./config.ts";
 export type { WorkerDependencies, WorkerOptions } from "./options.ts";
 export { createWorker, type Worker } from "./worker.ts";

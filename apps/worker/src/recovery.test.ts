@@ -194,6 +194,14 @@ describe("a running worker", () => {
     await expect.poll(beats, { timeout: 30_000, interval: 100 }).toEqual([{ has_beaten: true, is_live: true }]);
   });
 
+  it("fills a slot as soon as it is free", async () => {
+    const hour = 3_600_000;
+    const uploads = [await bench.submit(policyOf(1)), await bench.submit(policyOf(2))];
+    await bench.openWorker({ options: { concurrency: 1, pollIntervalMs: hour, rescueIntervalMs: hour } }).start();
+    const states = () => Promise.all(uploads.map(async (upload) => (await jobOf(upload.job.job_id)).state));
+    await expect.poll(states, { timeout: 30_000, interval: 100 }).toEqual(["done", "done"]);
+  });
+
   it("is woken by a notification, long before it would look by itself", async () => {
     const hour = 3_600_000;
     await bench.openWorker({ options: { pollIntervalMs: hour, rescueIntervalMs: hour } }).start();
