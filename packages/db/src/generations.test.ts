@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { getDocument } from "./documents.ts";
@@ -128,6 +129,20 @@ test("vectors are stored once and asked for only where they lack", async () => {
   const missing = await listUnembeddedChunks(opened.database, generation, { model: "m1", limit: 10 });
   expect(missing).toEqual([
     { chunk_id: chunks[2]?.chunk_id, ordinal: 2, text: "c", token_count: 1, section_path: ["Section", "2"] },
+  ]);
+});
+
+test("a vector fits beside the longest of texts and section paths", async () => {
+  const generation = await newGeneration();
+  const [chunk] = chunksOf(generation, [Array.from({ length: 5_000 }, () => randomUUID()).join(" ")]);
+  if (!chunk) throw new Error("unreachable");
+  chunk.section_path = Array.from({ length: 200 }, () => randomUUID());
+  await replaceChunks(opened.database, generation, { chunker, chunks: [chunk] });
+  const embeddings = [{ chunk_id: chunk.chunk_id, vector: vectorOf(1, 2, 3) }];
+  const stored = await storeEmbeddings(opened.database, generation, { model: "m", version: "1", embeddings });
+  expect(stored).toBe(1);
+  expect(await chunkRows(generation.document_id)).toMatchObject([
+    { text: chunk.text, section_path: chunk.section_path },
   ]);
 });
 
