@@ -32,6 +32,9 @@ export interface PostgresOptions {
 export function openPostgres(options: PostgresOptions): Database {
   const pool = new Pool(poolConfig(options));
   pool.on("error", options.onIdleError);
+  // Between leaving the pool and the borrower's own listener a lost connection would end the process: the borrower's next
+  // statement fails all the same.
+  pool.on("connect", (client) => client.on("error", () => undefined));
   return buildDatabase({
     kind: "postgres",
     schemaName: options.schemaName,
