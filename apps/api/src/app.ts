@@ -26,7 +26,7 @@ import { searchDocuments } from "./routes/search-documents.ts";
 export async function buildApi(dependencies: ApiDependencies): Promise<FastifyInstance> {
   const { database, storage, log, settings, verifyToken } = dependencies;
   const app = createServer("receiveUpload" in storage ? UPLOAD_TIMEOUT_MS : REQUEST_TIMEOUT_MS);
-  const checkHealth = createHealthChecks({ database, storage });
+  const checkHealth = createHealthChecks({ database, storage }, settings.probeTimeoutMs);
 
   await app.register(requestLog, { log });
   await app.register(correlation);

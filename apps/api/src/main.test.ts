@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
@@ -8,7 +9,9 @@ import { text } from "node:stream/consumers";
 import { hasParallelConnections, openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
+import { signDevelopmentToken } from "./auth/sign-development-token.ts";
 
+const TOKEN_SECRET = "token secret of the tests, long enough";
 const MAIN = join(import.meta.dirname, "main.ts");
 
 interface Started {
@@ -60,6 +63,7 @@ describe.skipIf(!hasParallelConnections())("the API's process on a database", ()
       ENVIRONMENT: "test",
       DATABASE_URL: opened.url ?? "",
       DATA_DIR: directory,
+      SUPABASE_JWT_SECRET: TOKEN_SECRET,
       SERVICE_PORT: port,
       ...variables,
     });
@@ -69,8 +73,9 @@ describe.skipIf(!hasParallelConnections())("the API's process on a database", ()
   it("serves until SIGTERM, and then closes everything and ends with 0", async () => {
     const { child, exited, stdout, url } = await startServing();
     expect((await waitForAnswer(url)).status).toBe(200);
-    const health = z.looseObject({ schema_version: z.number() }).parse(await (await fetch(`${url}/health`)).json());
-    expect(health["database"]).toBe("healthy");
+    const token = await signDevelopmentToken({ secret: TOKEN_SECRET, userId: randomUUID(), expiresInSeconds: 60 });
+    const headers = { authorization: `Bearer ${token}` };
+    expect((await fetch(`${url}/api/upload-pipeline/documents`, { headers })).status).toBe(200);
     child.kill("SIGTERM");
     expect(await exited).toBe(0);
     const lines = (await stdout).trim().split("\n");
@@ -83,7 +88,7 @@ describe.skipIf(!hasParallelConnections())("the API's process on a database", ()
   });
 
   it("ends at once on a second signal, even with a request in hand", async () => {
-    const { child, exited, url } = await startServing();
+    const { child, exited, stdout, url } = await startServing();
     await waitForAnswer(url);
     const { hostname, port } = new URL(url);
     const open = connect(Number(port), hostname);
@@ -94,6 +99,7 @@ describe.skipIf(!hasParallelConnections())("the API's process on a database", ()
     await vi.waitFor(() => expect(fetch(`${url}/health/live`)).rejects.toThrow("fetch failed"), 10_000);
     child.kill("SIGTERM");
     expect(await exited).toBe(1);
+    expect(await stdout).not.toMatch(/closed|not closed in time|closing failed/);
     open.destroy();
   });
 

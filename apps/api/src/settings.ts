@@ -8,6 +8,8 @@ export interface ApiSettings {
   corsOrigins: readonly string[];
   uploadLimits: UploadLimits;
   search: SearchSettings;
+  /** After this long a part of the system that health asks counts as out of order. */
+  probeTimeoutMs: number;
 }
 
 export interface UploadLimits {
@@ -28,6 +30,9 @@ export interface SearchSettings {
   tokenBudget: number;
 }
 
+/** Platforms give a health check 5 s and more. */
+const PROBE_TIMEOUT_MS = 2_000;
+
 /** What the environment says about the API. */
 export function settingsFrom(environment: Environment, build = "development"): ApiSettings {
   return {
@@ -40,5 +45,6 @@ export function settingsFrom(environment: Environment, build = "development"): A
       maxChunks: environment.RAG_MAX_CHUNKS,
       tokenBudget: environment.RAG_TOKEN_BUDGET,
     },
+    probeTimeoutMs: PROBE_TIMEOUT_MS,
   };
 }

@@ -19,17 +19,19 @@ export interface HealthReport {
   workers: Awaited<ReturnType<typeof getWorkerHealth>> | undefined;
 }
 
-const PROBE_TIMEOUT_MS = 2_000;
 /** The storage probe writes, reads and deletes an object. */
 const STORAGE_KEEP_MS = 5_000;
 
 /** Asks every part at once; never throws. */
-export function createHealthChecks(system: { database: Database; storage: ObjectStore }): () => Promise<HealthReport> {
+export function createHealthChecks(
+  system: { database: Database; storage: ObjectStore },
+  timeoutMs: number,
+): () => Promise<HealthReport> {
   const { database, storage } = system;
-  const fresh = { timeoutMs: PROBE_TIMEOUT_MS, keepMs: 0 };
+  const fresh = { timeoutMs, keepMs: 0 };
   const askSchema = createProbe(() => checkSchemaVersion(database), fresh);
   const askWorkers = createProbe(() => getWorkerHealth(database), fresh);
-  const askStorage = createProbe(() => storage.check(), { timeoutMs: PROBE_TIMEOUT_MS, keepMs: STORAGE_KEEP_MS });
+  const askStorage = createProbe(() => storage.check(), { timeoutMs, keepMs: STORAGE_KEEP_MS });
   return async () => {
     const [schema, workers, stored] = await Promise.all([
       outcomeOf(askSchema()),

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { EventEmitter, once } from "node:events";
 import { listenForWork } from "@pipeline/db";
 import { createUpload, readHistory } from "@pipeline/db/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -17,15 +18,17 @@ function confirm(user: string, documentId: string): Promise<Answer> {
 
 describe("POST /documents/:id/uploaded", () => {
   it("makes the job claimable at once and wakes the workers", async () => {
-    const woken = Promise.withResolvers<void>();
-    const stop = await listenForWork(api.database, { onWork: woken.resolve, onLost: woken.reject });
+    const heard = new EventEmitter();
+    const stop = await listenForWork(api.database, { onWork: () => heard.emit("work"), onLost: () => undefined });
+    // Listening itself wakes once; only what comes from here on counts.
+    const woken = once(heard, "work");
     const user = randomUUID();
     const { job } = await createUpload(api.database, { user_id: user });
     const answer = await confirm(user, job.document_id);
     expect(answer.status).toBe(202);
     expect(answer.headers["location"]).toBe(`/api/upload-pipeline/jobs/${job.job_id}`);
     expect(answer.body).toMatchObject({ job_id: job.job_id, status: "uploaded", state: "queued", waiting_for: null });
-    await woken.promise;
+    await woken;
     await stop();
     expect(await readHistory(api.database, job.job_id)).toEqual(["created:uploaded", "upload_confirmed:uploaded"]);
   });
@@ -66,7 +69,7 @@ describe("POST /documents/:id/uploaded", () => {
   it("is refused after a failure, and says what to do instead", async () => {
     const user = randomUUID();
     const { job } = await createUpload(api.database, { user_id: user });
-    await deadLetter(api.database, job.job_id);
+    await deadLetter(api.database, job);
     expect(problemOf(await confirm(user, job.document_id))).toEqual({
       type: "about:blank",
       title: "Conflict",

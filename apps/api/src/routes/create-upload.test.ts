@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { rename } from "node:fs/promises";
+import { getJob } from "@pipeline/db";
 import { documentId, SUPPORTED_MIME_TYPES } from "@pipeline/runtime";
 import { readHistory, readJob } from "@pipeline/db/testing";
 import type { ObjectStore } from "@pipeline/storage";
@@ -157,7 +158,7 @@ describe("POST /upload", () => {
     const user = randomUUID();
     const body = uploadRequest();
     const first = uploadAnswer.parse((await upload(user, body)).body);
-    await deadLetter(api.database, first.job_id);
+    await deadLetter(api.database, await getJob(api.database, { user_id: user, job_id: first.job_id }));
     const again = await upload(user, body);
     const second = uploadAnswer.parse(again.body);
 

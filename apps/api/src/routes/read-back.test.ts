@@ -67,7 +67,7 @@ describe("GET /jobs/:id", () => {
   it("shows why a job ended in the dead-letter queue", async () => {
     const user = randomUUID();
     const { job } = await createUpload(api.database, { user_id: user });
-    await deadLetter(api.database, job.job_id);
+    await deadLetter(api.database, job);
     const answer = await api.call({ path: `/jobs/${job.job_id}`, user });
     expect(answer.body).toMatchObject({
       state: "deadletter",

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import {
   advanceJobs,
   claimJobs,
+  confirmUpload,
   failJob,
   publishGeneration,
   replaceChunks,
@@ -11,6 +12,7 @@ import {
   storeEmbeddings,
   type Claim,
   type Database,
+  type JobRow,
 } from "@pipeline/db";
 import { createQueuedJob, createSession } from "@pipeline/db/testing";
 import { createLocalEmbedder, EMBEDDING_DIMENSIONS } from "@pipeline/embedding";
@@ -52,14 +54,11 @@ export async function completeDocument(
   return { document_id: job.document_id, job_id: job.job_id };
 }
 
-/** Ends a job that waits or is queued in the dead-letter queue. */
-export async function deadLetter(database: Database, jobId: string): Promise<void> {
-  await database.run(
-    `update ${database.schema}.upload_jobs set state = 'queued', due_at = null, waiting_for = null
-     where job_id = $1 and state = 'waiting'`,
-    [jobId],
-  );
-  const claim = await claimJob(database, jobId);
+/** Ends a job that waits for its upload in the dead-letter queue. */
+export async function deadLetter(database: Database, job: JobRow): Promise<void> {
+  const { user_id, document_id, correlation_id } = job;
+  await database.transaction((tx) => confirmUpload(tx, { user_id, document_id, correlation_id }));
+  const claim = await claimJob(database, job.job_id);
   const error = new AppError({ kind: "permanent", code: "upload_mismatch", message: "The file differs." });
   await failJob(database, claim, { stage: "verify", error, maxRetries: 0, delayMs: 0 });
 }

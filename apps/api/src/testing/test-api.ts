@@ -71,7 +71,8 @@ export async function openTestApi(overrides: Partial<ApiDependencies> = {}): Pro
     notifier,
     verifyToken: createTokenVerifier({ secret: TOKEN_SECRET }),
     log: createLogger({ level: "trace", service: "api", stream: { write: (line) => lines.push(line) } }),
-    settings: settingsFrom(environment, "test build"),
+    // Longer than any load on the machine that runs the tests.
+    settings: { ...settingsFrom(environment, "test build"), probeTimeoutMs: 30_000 },
     ...overrides,
   };
   const app = await buildApi(dependencies);
