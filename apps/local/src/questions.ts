@@ -14,7 +14,7 @@ export interface Answer {
   question: Question;
   /** The best passage; undefined when nothing was found. */
   passage: SearchResult | undefined;
-  /** True when the cited pages contain what was expected. */
+  /** True when the passage and the cited pages contain what was expected. */
   isConfirmed: boolean;
 }
 
@@ -43,13 +43,15 @@ export async function questionsFromDocument(reader: DocumentReader, documentId: 
   return [...picked].flatMap((sentence) => (sentence === undefined ? [] : [{ text: sentence, expected: sentence }]));
 }
 
-/** Asks, takes the first passage, and looks whether the pages that it cites really hold the answer. */
+/** Asks, takes the first passage, and looks whether it and the pages that it cites really hold the answer. */
 export async function ask(context: AskContext, question: Question): Promise<Answer> {
   const [passage] = await context.client.search(question.text, context.documentIds);
   if (!passage) return { question, passage, isConfirmed: false };
   const pages = { first: passage.page_start, last: passage.page_end };
   const cited = await liveText(context, passage.document_id, pages);
-  const isConfirmed = question.expected !== undefined && plain(cited).includes(plain(question.expected));
+  const expected = question.expected === undefined ? undefined : plain(question.expected);
+  const isConfirmed =
+    expected !== undefined && plain(passage.text).includes(expected) && plain(cited).includes(expected);
   return { question, passage, isConfirmed };
 }
 
