@@ -12,6 +12,7 @@ const QUESTION = z.strictObject({
   file: z.string(),
   page: z.int().positive(),
   answer: z.string().regex(/^[^\n*_|]+$/),
+  demo: z.boolean(),
 });
 
 const questions = z.array(QUESTION).parse(JSON.parse(await readFile(sample("questions.json"), "utf8")));
