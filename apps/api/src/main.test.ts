@@ -93,8 +93,11 @@ describe.skipIf(!hasParallelConnections())("the API's process on a database", ()
     const { hostname, port } = new URL(url);
     const open = connect(Number(port), hostname);
     open.on("error", () => undefined);
-    open.write("POST /api/upload-pipeline/search HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{");
-    await once(open, "connect");
+    const token = await signDevelopmentToken({ secret: TOKEN_SECRET, userId: randomUUID(), expiresInSeconds: 60 });
+    const headers = `host: x\r\nauthorization: Bearer ${token}\r\ncontent-length: 9\r\nexpect: 100-continue`;
+    open.write(`POST /api/upload-pipeline/search HTTP/1.1\r\n${headers}\r\n\r\n`);
+    // The answer tells that the request is in hand, waiting for its body.
+    expect(String(await once(open, "data"))).toContain("100 Continue");
     child.kill("SIGTERM");
     await vi.waitFor(() => expect(fetch(`${url}/health/live`)).rejects.toThrow("fetch failed"), 10_000);
     child.kill("SIGTERM");
