@@ -79,6 +79,8 @@ create table upload_jobs (
 create index upload_jobs_claimable on upload_jobs (turn, priority, seq) where state = 'queued';
 create index upload_jobs_due on upload_jobs (due_at) where state in ('waiting', 'retryable');
 create index upload_jobs_leased on upload_jobs (lease_session_id) where state = 'working';
+-- oldest first, for redrives; seq never changes
+create index upload_jobs_dead on upload_jobs (seq) where state = 'deadletter';
 create unique index upload_jobs_one_active on upload_jobs (document_id)
   where state not in ('done', 'deadletter', 'cancelled');
 create unique index upload_jobs_generation on upload_jobs (document_id, generation);
@@ -160,6 +162,17 @@ create table worker_sessions (
   expires_at timestamptz not null,
   ended_at timestamptz
 ) with (fillfactor = 70);
+
+-- Whether claiming is paused, for all workers at once. Exactly one row.
+create table queue_control (
+  only_row boolean primary key default true check (only_row),
+  -- null: workers claim
+  paused_at timestamptz,
+  paused_by text,
+  reason text,
+  constraint queue_control_paused check (paused_at is not null or (paused_by is null and reason is null))
+);
+insert into queue_control default values;
 
 -- The turn now being served: claims raise it to the highest turn they took. A sequence, so that claims neither wait for
 -- each other nor leave dead rows; where two claims race it may lag by what they have in hand.
