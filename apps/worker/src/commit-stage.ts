@@ -1,6 +1,13 @@
-import { advanceJobs, type Checkpoint, type Database, getJob, listLostClaims, type Queryable } from "@pipeline/db";
+import {
+  advanceJobs,
+  type Checkpoint,
+  type CheckpointBatcher,
+  type Database,
+  getJob,
+  listLostClaims,
+  type Queryable,
+} from "@pipeline/db";
 import { LostClaim } from "./abort-reasons.ts";
-import type { CheckpointBatcher } from "./checkpoint-batcher.ts";
 import { type DatabaseRetry, isUnavailable, retryDatabase } from "./retry-database.ts";
 
 export interface StageCommit {

@@ -1,9 +1,8 @@
-import { type Claim, type Database, stageFrom, type StageDefinition } from "@pipeline/db";
+import { type CheckpointBatcher, type Claim, type Database, stageFrom, type StageDefinition } from "@pipeline/db";
 import type { Embedder } from "@pipeline/embedding";
 import type { Logger } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
 import { LostClaim, WorkerStopping } from "./abort-reasons.ts";
-import type { CheckpointBatcher } from "./checkpoint-batcher.ts";
 import { type ClaimFile, createClaimFile } from "./claim-file.ts";
 import { type ClaimEnd, failClaim, failureOf, parkClaim, releaseClaim } from "./end-claim.ts";
 import type { WorkerOptions } from "./options.ts";

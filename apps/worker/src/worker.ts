@@ -1,7 +1,6 @@
-import { listenForWork } from "@pipeline/db";
+import { createCheckpointBatcher, listenForWork } from "@pipeline/db";
 import { WorkerStopping } from "./abort-reasons.ts";
 import { createAlarm, type Alarm } from "./alarm.ts";
-import { createCheckpointBatcher } from "./checkpoint-batcher.ts";
 import { createHands, type Hands } from "./hands.ts";
 import { removeLeftovers } from "./local-copies.ts";
 import type { WorkerDependencies } from "./options.ts";

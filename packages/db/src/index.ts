@@ -1,3 +1,4 @@
+export * from "./checkpoint-batcher.ts";
 export * from "./checkpoints.ts";
 export * from "./database.ts";
 export * from "./documents.ts";

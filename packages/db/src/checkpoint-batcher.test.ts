@@ -1,7 +1,9 @@
-import { claimJobs, type Database, type Queryable } from "@pipeline/db";
-import { createQueuedJob, createSession, openTestDatabase, readHistory, type TestDatabase } from "@pipeline/db/testing";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createCheckpointBatcher } from "./checkpoint-batcher.ts";
+import type { Database } from "./database.ts";
+import type { Queryable } from "./queryable.ts";
+import { claimJobs } from "./queue.ts";
+import { createQueuedJob, createSession, openTestDatabase, readHistory, type TestDatabase } from "./testing/index.ts";
 
 let test: TestDatabase;
 beforeAll(async () => {

@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
-import { advanceJobs, type Checkpoint, type Queryable } from "@pipeline/db";
 import { isRetryable, toAppError } from "@pipeline/runtime";
+import { advanceJobs, type Checkpoint } from "./checkpoints.ts";
+import type { Queryable } from "./queryable.ts";
 
 /** Commits checkpoints that store nothing but the step itself, many jobs in one statement. */
 export interface CheckpointBatcher {
