@@ -212,6 +212,13 @@ test("publishing makes one generation live and removes the others", async () => 
   expect(await listPages(opened.database, second)).toHaveLength(1);
 });
 
+test("a generation without passages is not published, so that it does not replace one that has some", async () => {
+  const generation = await newGeneration();
+  const publishing = opened.database.transaction((tx) => publishGeneration(tx, generation));
+  await expect(publishing).rejects.toMatchObject({ kind: "internal", code: "generation_incomplete" });
+  expect(await getDocument(opened.database, generation)).toMatchObject({ live_generation: null });
+});
+
 test("a generation with a passage that lacks its vector is not published", async () => {
   const generation = await newGeneration();
   await replaceChunks(opened.database, generation, { chunker, chunks: chunksOf(generation, ["a"]) });

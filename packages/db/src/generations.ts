@@ -161,21 +161,23 @@ export async function countChunks(db: Queryable, generation: Generation, model: 
 
 /**
  * Makes the generation the one that search sees and removes every other, in the caller's transaction. Throws
- * `generation_incomplete` (kind internal) where a chunk still lacks its vector.
+ * `generation_incomplete` (kind internal) where a chunk still lacks its vector, or there are no chunks.
  */
 export async function publishGeneration(tx: Queryable, generation: Generation): Promise<void> {
   const key = [generation.document_id, generation.generation];
   const published = await tx.run(
     `update ${tx.schema}.documents set live_generation = $2, updated_at = now()
-     where document_id = $1 and not exists (
-       select from ${tx.schema}.document_chunks where document_id = $1 and generation = $2 and embedding is null)`,
+     where document_id = $1
+       and exists (select from ${tx.schema}.document_chunks where document_id = $1 and generation = $2)
+       and not exists (
+         select from ${tx.schema}.document_chunks where document_id = $1 and generation = $2 and embedding is null)`,
     key,
   );
   if (published === 0) {
     throw new AppError({
       kind: "internal",
       code: "generation_incomplete",
-      message: "The document is gone, or some of its passages have no vector yet.",
+      message: "The document is gone, or some of its passages have no vector yet, or it has none.",
     });
   }
   await tx.run(`delete from ${tx.schema}.document_chunks where document_id = $1 and generation <> $2`, key);

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { STATUSES } from "./pipeline.ts";
 import { searchChunks, type ChunkQuery } from "./search.ts";
 import {
   createCompleteDocument,
@@ -67,7 +68,7 @@ test("no user finds another's text, not even by naming the document", async () =
   expect(await textsFor(randomUUID())).toEqual([]);
 });
 
-test("only the live generation of complete documents is found", async () => {
+test("only the live generation is found, whatever a later job has stored already", async () => {
   const made = await store([{ text: "done", vector: vectorOf(1) }]);
   await opened.database.run(
     `insert into upload_pipeline.document_chunks (chunk_id, document_id, user_id, generation, ordinal, text, token_count,
@@ -77,12 +78,24 @@ test("only the live generation of complete documents is found", async () => {
      from upload_pipeline.document_chunks where document_id = $1`,
     [made.document_id],
   );
-  expect(await textsFor(made.user_id)).toEqual(["done"]);
-  await opened.database.run(
-    "update upload_pipeline.documents set processing_status = 'embeddings_stored' where document_id = $1",
-    [made.document_id],
-  );
-  expect(await textsFor(made.user_id)).toEqual([]);
+  for (const status of STATUSES) {
+    await opened.database.run("update upload_pipeline.documents set processing_status = $2 where document_id = $1", [
+      made.document_id,
+      status,
+    ]);
+    expect(await textsFor(made.user_id)).toEqual(["done"]);
+  }
+});
+
+test("a document that never was complete is not found, not even with every vector stored", async () => {
+  const made = await store([{ text: "all stored", vector: vectorOf(1) }]);
+  for (const status of STATUSES) {
+    await opened.database.run(
+      "update upload_pipeline.documents set processing_status = $2, live_generation = null where document_id = $1",
+      [made.document_id, status],
+    );
+    expect(await textsFor(made.user_id)).toEqual([]);
+  }
 });
 
 test("only vectors of the asked model are compared", async () => {

@@ -36,7 +36,8 @@ const LEG_DEPTH = 100;
 
 /**
  * The user's passages nearest to the question, best first: cosine similarity and full-text rank fused by reciprocal
- * rank. Only live generations of complete documents and vectors of the asked model; nothing below the threshold.
+ * rank. Only live generations and vectors of the asked model; nothing below the threshold. A generation becomes live
+ * whole, by `publishGeneration` in the transaction that completes its job, and stays live while a later job is under way.
  * Exact, not approximate: every chunk in reach of the user is compared.
  */
 export function searchChunks(db: Queryable, query: ChunkQuery): Promise<FoundChunk[]> {
@@ -53,7 +54,7 @@ export function searchChunks(db: Queryable, query: ChunkQuery): Promise<FoundChu
        from ${db.schema}.document_chunks c
        join ${db.schema}.documents d on d.document_id = c.document_id and d.live_generation = c.generation
        cross join question q
-       where c.user_id = $1 and d.user_id = $1 and d.processing_status = 'complete' and c.embed_model = $4
+       where c.user_id = $1 and d.user_id = $1 and c.embed_model = $4
          and ($5::uuid[] is null or d.document_id = any ($5))
          and ($6::jsonb is null or d.metadata @> $6)
      ), near as (
