@@ -1,4 +1,4 @@
-import { AppError } from "@pipeline/runtime";
+import { jobNotFound } from "./cancel.ts";
 import { maybeOne, type Queryable } from "./queryable.ts";
 import { eventRow, JOB_COLUMNS, jobRow, type EventRow, type JobRow } from "./rows.ts";
 
@@ -10,7 +10,7 @@ export async function getJob(db: Queryable, input: { user_id: string; job_id: st
     `select ${JOB_COLUMNS} from ${db.schema}.upload_jobs j where j.job_id = $1 and j.user_id = $2`,
     [input.job_id, input.user_id],
   );
-  if (!job) throw new AppError({ kind: "not_found", code: "job_not_found", message: "There is no such job." });
+  if (!job) throw jobNotFound();
   return job;
 }
 

@@ -109,7 +109,12 @@ export async function confirmUpload(
  * checkpoints lock the job and then the document, and the other way round would end in deadlocks.
  */
 export async function lockDocument(tx: Queryable, documentId: string): Promise<void> {
-  await tx.run("select pg_advisory_xact_lock(hashtextextended($1, 0))", [`${tx.schema} document ${documentId}`]);
+  await tx.run("select pg_advisory_xact_lock(hashtextextended($1, 0))", [documentLockKey(tx, documentId)]);
+}
+
+/** What `lockDocument` locks, for statements that try it for many documents; ends with the id. */
+export function documentLockKey(tx: Queryable, documentId: string): string {
+  return `${tx.schema} document ${documentId}`;
 }
 
 function findDocument(tx: Queryable, file: { user_id: string; file_sha256: string }): Promise<DocumentRow | undefined> {
