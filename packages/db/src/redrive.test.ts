@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { AppError } from "@pipeline/runtime";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, it, test } from "vitest";
 import { z } from "zod";
 import { cancelJob } from "./cancel.ts";
 import { advanceJobs, failJob, holdJob, parkJob, releaseJob, reportProgress } from "./checkpoints.ts";
@@ -44,6 +44,10 @@ const retry = (job_id: string, user_id?: string) =>
   );
 const redrive = (filter: Partial<Parameters<typeof redriveJobs>[1]["filter"]> = {}) =>
   opened.database.transaction((tx) => redriveJobs(tx, { filter: { limit: 100, ...filter }, correlation_id }));
+
+async function redriven(filter: Parameters<typeof redrive>[0]): Promise<string[]> {
+  return (await redrive(filter)).map((job) => job.job_id);
+}
 
 const eventRow = z.object({
   type: z.string(),
@@ -98,56 +102,61 @@ function statusesOf(state: State): readonly Status[] {
 
 const EVERY_PLACE = STATES.flatMap((state) => statusesOf(state).map((status) => [state, status] as const));
 
-describe.each(EVERY_PLACE)("a %s job at %s", (state, status) => {
-  test("is cancelled unless it is at its end", async () => {
-    const job_id = await insertJobInState(opened.database, { state, status });
-    const before = await rowOf(job_id);
-    if (CANCELLABLE.includes(state)) {
-      expect(await cancel(job_id)).toMatchObject({ job_id, state: "cancelled", status, finished_at: expect.any(Date) });
-      const fence = state === "working" ? 6 : 5;
-      expect(await readJob(opened.database, job_id)).toMatchObject({ state: "cancelled", status, fence });
-      expect(await eventsOf(job_id)).toEqual([
-        { type: "cancelled", status, state: "cancelled", fence, correlation_id, detail: null },
-      ]);
-    } else {
-      await expect(cancel(job_id)).rejects.toMatchObject({
-        kind: "conflict",
-        code: "job_not_cancellable",
-        details: { state },
-      });
-      expect(await rowOf(job_id)).toBe(before);
-      expect(await eventsOf(job_id)).toEqual([]);
-    }
-  });
+const placesOf = (states: readonly State[]) => EVERY_PLACE.filter(([state]) => states.includes(state));
+const placesBut = (states: readonly State[]) => EVERY_PLACE.filter(([state]) => !states.includes(state));
 
-  test("is retried where it stands if it failed or was cancelled", async () => {
-    const job_id = await insertJobInState(opened.database, { state, status });
-    const before = await rowOf(job_id);
-    if (REVIVABLE.includes(state)) {
-      expect(await retry(job_id)).toMatchObject({ state: "queued", status, last_error: null, retry_count: 0 });
-      const row = await readJob(opened.database, job_id);
-      expect(row).toMatchObject({ state: "queued", status, fence: 5, crash_count: 0 });
-      expect(row.turn).toBeGreaterThan(0);
-      const detail = expect.objectContaining({ from_state: state });
-      expect(await eventsOf(job_id)).toEqual([
-        { type: "redriven", status, state: "queued", fence: 5, correlation_id, detail },
-      ]);
-    } else {
-      await expect(retry(job_id)).rejects.toMatchObject({ kind: "conflict", code: "job_not_retryable" });
-      expect(await rowOf(job_id)).toBe(before);
-      expect(await eventsOf(job_id)).toEqual([]);
-    }
-  });
+test.each(placesOf(CANCELLABLE))("a %s job at %s is cancelled", async (state, status) => {
+  const job_id = await insertJobInState(opened.database, { state, status });
+  expect(await cancel(job_id)).toMatchObject({ job_id, state: "cancelled", status, finished_at: expect.any(Date) });
+  const fence = state === "working" ? 6 : 5;
+  expect(await readJob(opened.database, job_id)).toMatchObject({ state: "cancelled", status, fence });
+  const event = { type: "cancelled", status, state: "cancelled", fence, correlation_id, detail: null };
+  expect(await eventsOf(job_id)).toEqual([event]);
+});
 
-  test("is redriven with others if it is a dead letter", async () => {
-    const job_id = await insertJobInState(opened.database, { state, status });
-    const ids = (await redrive()).map((job) => job.job_id);
-    expect(ids).toEqual(state === "deadletter" ? [job_id] : []);
-    expect(await readJob(opened.database, job_id)).toMatchObject({
-      state: state === "deadletter" ? "queued" : state,
-      status,
-    });
+test.each(placesBut(CANCELLABLE))("a %s job at %s is not cancelled", async (state, status) => {
+  const job_id = await insertJobInState(opened.database, { state, status });
+  const before = await rowOf(job_id);
+  const refused = { kind: "conflict", code: "job_not_cancellable", details: { state } };
+  await expect(cancel(job_id)).rejects.toMatchObject(refused);
+  expect(await rowOf(job_id)).toBe(before);
+  expect(await eventsOf(job_id)).toEqual([]);
+});
+
+test.each(placesOf(REVIVABLE))("a %s job at %s is retried where it stands", async (state, status) => {
+  const job_id = await insertJobInState(opened.database, { state, status });
+  expect(await retry(job_id)).toMatchObject({ state: "queued", status, last_error: null, retry_count: 0 });
+  const row = await readJob(opened.database, job_id);
+  expect(row).toMatchObject({ state: "queued", status, fence: 5, crash_count: 0 });
+  expect(row.turn).toBeGreaterThan(0);
+  const detail = expect.objectContaining({ from_state: state });
+  const event = { type: "redriven", status, state: "queued", fence: 5, correlation_id, detail };
+  expect(await eventsOf(job_id)).toEqual([event]);
+});
+
+test.each(placesBut(REVIVABLE))("a %s job at %s is not retried", async (state, status) => {
+  const job_id = await insertJobInState(opened.database, { state, status });
+  const before = await rowOf(job_id);
+  await expect(retry(job_id)).rejects.toMatchObject({
+    kind: "conflict",
+    code: "job_not_retryable",
+    details: { state },
   });
+  expect(await rowOf(job_id)).toBe(before);
+  expect(await eventsOf(job_id)).toEqual([]);
+});
+
+test.each(STATUSES)("of all jobs at %s a redrive takes the dead letters", async (status) => {
+  const ids = new Map<State, string>();
+  for (const [state] of EVERY_PLACE.filter((place) => place[1] === status)) {
+    ids.set(state, await insertJobInState(opened.database, { state, status }));
+  }
+  const redriven = await redrive();
+  const dead = ids.get("deadletter");
+  expect(redriven.map((job) => job.job_id)).toEqual(dead === undefined ? [] : [dead]);
+  const others = [...ids].filter(([state]) => state !== "deadletter");
+  const rows = await Promise.all(others.map(([, job_id]) => readJob(opened.database, job_id)));
+  expect(rows.map((row) => row.state)).toEqual(others.map(([state]) => state));
 });
 
 test("another user's job, and one that never was, can be neither cancelled nor retried", async () => {
@@ -288,7 +297,6 @@ test("a redrive takes what the filter says, oldest first, and no more than the l
     await deadLetter({ code: "stage_timeout", stage: "verify", kind: "transient" }, mine),
     await deadLetter({ code: "stage_timeout" }, mine),
   ];
-  const redriven = async (filter: Parameters<typeof redrive>[0]) => (await redrive(filter)).map((job) => job.job_id);
   expect(await redriven({ before: new Date("2020-01-01") })).toEqual([]);
   expect(await redriven({ code: "nothing_like_it" })).toEqual([]);
   expect(await redriven({ code: "stage_timeout", stage: "parse", user_id: mine, limit: 1 })).toEqual([ids[0]]);

@@ -62,3 +62,33 @@ export function getWorkerHealth(db: Queryable): Promise<z.infer<typeof liveRow>>
      from ${db.schema}.worker_sessions`,
   );
 }
+
+const sessionRow = z.object({
+  session_id: z.string(),
+  worker_name: z.string(),
+  hostname: z.string(),
+  pid: z.number(),
+  started_at: z.date(),
+  heartbeat_at: z.date(),
+  expires_at: z.date(),
+  ended_at: z.date().nullable(),
+  is_live: z.boolean(),
+  /** Jobs that it holds. */
+  job_count: z.number(),
+});
+export type WorkerSession = z.infer<typeof sessionRow>;
+
+/** Runs of workers: those alive first, then those heard of last. */
+export function listWorkerSessions(db: Queryable, limit: number): Promise<WorkerSession[]> {
+  return db.many(
+    sessionRow,
+    `select s.session_id, s.worker_name, s.hostname, s.pid, s.started_at, s.heartbeat_at, s.expires_at, s.ended_at,
+       s.ended_at is null and s.expires_at > now() as is_live,
+       (select count(*) from ${db.schema}.upload_jobs j
+        where j.state = 'working' and j.lease_session_id = s.session_id) as job_count
+     from ${db.schema}.worker_sessions s
+     order by is_live desc, s.heartbeat_at desc, s.session_id
+     limit $1`,
+    [limit],
+  );
+}
