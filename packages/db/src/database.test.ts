@@ -57,6 +57,27 @@ test("a transaction whose failed statement was passed over does not look like a 
   expect(await listNotes()).toEqual([]);
 });
 
+test("a snapshot answers what its work returned, and refuses to write", async () => {
+  await database.run("insert into public.notes values (1)");
+  expect(await database.snapshot((tx) => tx.many(noteRow, "select id from public.notes"))).toEqual([{ id: 1 }]);
+  const writing = database.snapshot((tx) => tx.run("insert into public.notes values (2)"));
+  await expect(writing).rejects.toMatchObject({ code: "database_error" });
+  expect(await listNotes()).toEqual([{ id: 1 }]);
+});
+
+it.skipIf(!hasParallelConnections())(
+  "all statements of a snapshot see the same moment: needs two connections",
+  async () => {
+    const seen = await database.snapshot(async (tx) => {
+      const before = await tx.many(noteRow, "select id from public.notes");
+      await database.run("insert into public.notes values (1)");
+      return [before, await tx.many(noteRow, "select id from public.notes")];
+    });
+    expect(seen).toEqual([[], []]);
+    expect(await listNotes()).toEqual([{ id: 1 }]);
+  },
+);
+
 test("after a refused statement the next one works, time after time", async () => {
   for (let time = 0; time < 20; time++) {
     await expect(database.run("select 1 / 0")).rejects.toMatchObject({ code: "database_error" });

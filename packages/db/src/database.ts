@@ -13,6 +13,11 @@ export interface Database extends Queryable {
   readonly schemaName: string;
   /** Runs `work` in one transaction; whatever it throws rolls back. Never call the database itself inside `work`. */
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
+  /**
+   * Runs `work` in one read-only transaction whose statements all see the same moment. While it runs the server keeps
+   * every dead row, so keep it short.
+   */
+  snapshot<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
   /** Calls back on every NOTIFY of the channel until the returned function is called; survives lost connections. */
   listen(channel: string, onNotify: () => void, onLost: (error: unknown) => void): Promise<() => Promise<void>>;
   close(): Promise<void>;
@@ -95,7 +100,9 @@ export function buildDatabase(parts: DatabaseParts): Database {
     ...queryableOn(schema, (work) => withConnection(parts.pool, work)),
     kind: parts.kind,
     schemaName: parts.schemaName,
-    transaction: (work) => runTransaction(parts.pool, schema, work),
+    transaction: (work) => runTransaction(parts.pool, { schema, begin: "begin", work }),
+    snapshot: (work) =>
+      runTransaction(parts.pool, { schema, begin: "begin isolation level repeatable read, read only", work }),
     listen: parts.listen,
     close: () => (closed ??= parts.close()),
   };
@@ -153,10 +160,16 @@ async function send(connection: Connection, sql: string, parameters: readonly Pa
   }
 }
 
-function runTransaction<T>(pool: Pool, schema: string, work: (tx: Queryable) => Promise<T>): Promise<T> {
+interface Transaction<T> {
+  schema: string;
+  begin: string;
+  work: (tx: Queryable) => Promise<T>;
+}
+
+function runTransaction<T>(pool: Pool, { schema, begin, work }: Transaction<T>): Promise<T> {
   return withConnection(pool, async (connection) => {
     try {
-      await send(connection, "begin", []);
+      await send(connection, begin, []);
       const result = await work(queryableOn(schema, (use) => use(connection)));
       const { command } = await send(connection, "commit", []);
       // Postgres answers COMMIT of a failed transaction with ROLLBACK and no error.

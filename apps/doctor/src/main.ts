@@ -1,0 +1,84 @@
+import { openDatabase } from "@pipeline/composition";
+import { checkSchemaVersion, diagnose, type DiagnoseOptions, type Diagnosis } from "@pipeline/db";
+import { ConfigError, createLogger, toAppError } from "@pipeline/runtime";
+import { Command } from "commander";
+import { z } from "zod";
+import { loadDoctorConfig } from "./config.ts";
+import { formatReport, isViolated } from "./report.ts";
+
+const SOUND = 0;
+const VIOLATED = 1;
+const COULD_NOT_LOOK = 2;
+
+const optionsSchema = z.object({
+  json: z.boolean().default(false),
+  all: z.boolean().default(false),
+  only: z
+    .string()
+    .transform((names) => names.split(",").map((name) => name.trim()))
+    .optional(),
+  maxInHandPerUser: z.coerce.number().int().min(0).optional(),
+});
+type DoctorOptions = z.infer<typeof optionsSchema>;
+
+await new Command("doctor")
+  .description(
+    "Checks every invariant that the database of DATABASE_URL can show, in one snapshot, and changes nothing.",
+  )
+  .option("--json", "print JSON")
+  .option("--all", "read the history and content of every job and document, not only of those that changed last")
+  .option("--only <invariants>", "check these only, such as I2,I4")
+  .option("--max-in-hand-per-user <jobs>", "check that no user has more jobs in hand than this (I11)")
+  .addHelpText("after", "\nExits with 0 when everything holds, 1 when something does not, 2 when it could not look.")
+  // Commander's own 1 for a wrong option would say that something is violated.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? SOUND : COULD_NOT_LOOK))
+  .action(async (raw: unknown, command: Command) => {
+    const parsed = optionsSchema.safeParse(raw);
+    if (!parsed.success) {
+      command.error(parsed.error.issues.map((issue) => `--${issue.path.join(".")}: ${issue.message}`).join("\n"));
+    }
+    process.exitCode = await examine(parsed.data);
+  })
+  .parseAsync();
+
+async function examine(options: DoctorOptions): Promise<number> {
+  try {
+    const diagnoses = await readDatabase(options);
+    const isSound = !diagnoses.some(isViolated);
+    process.stdout.write(
+      options.json ? `${JSON.stringify({ is_sound: isSound, diagnoses }, null, 2)}\n` : formatReport(diagnoses),
+    );
+    return isSound ? SOUND : VIOLATED;
+  } catch (error) {
+    process.stderr.write(`The doctor could not look. ${describeFailure(error)}\n`);
+    return COULD_NOT_LOOK;
+  }
+}
+
+async function readDatabase(options: DoctorOptions): Promise<Diagnosis[]> {
+  const environment = loadDoctorConfig();
+  // Standard output is the report's alone.
+  const log = createLogger({ level: environment.LOG_LEVEL, service: "doctor", stream: process.stderr });
+  const database = await openDatabase(environment, "doctor", log);
+  try {
+    await checkSchemaVersion(database);
+    return await diagnose(database, diagnoseOptions(options, environment.WORKER_MAX_RETRIES));
+  } finally {
+    await database.close();
+  }
+}
+
+function diagnoseOptions(options: DoctorOptions, maxRetries: number): DiagnoseOptions {
+  return {
+    maxRetries,
+    ...(options.all ? { recentJobs: null, recentDocuments: null } : {}),
+    ...(options.only === undefined ? {} : { only: options.only }),
+    ...(options.maxInHandPerUser === undefined ? {} : { maxInHandPerUser: options.maxInHandPerUser }),
+  };
+}
+
+function describeFailure(error: unknown): string {
+  if (error instanceof ConfigError) return `invalid_config: ${error.message}`;
+  const { code, message } = toAppError(error);
+  return `${code}: ${message}`;
+}

@@ -1,0 +1,153 @@
+import { STAGES, STATES, TERMINAL_STATES, type EventType, type State } from "../pipeline.ts";
+import type { Check } from "./check.ts";
+
+/**
+ * What the events tell agrees with itself and with the job. Events leave by age, oldest first: a job whose first event is
+ * gone is compared only where a part of its history is enough.
+ */
+export const HISTORY_CHECKS: readonly Check[] = [
+  {
+    invariant: "I3",
+    title: "Every status of a job was reached once",
+    severity: "error",
+    bound: "jobs",
+    sql: (schema) => `
+      with recent as materialized (${recentJobs(schema)})
+      select e.job_id::text as id, format('reached %s %s times', e.status, count(*)) as why
+      from ${schema}.events e join recent j on j.job_id = e.job_id
+      where e.type = 'status'
+      group by e.job_id, e.status having count(*) > 1`,
+    parameters: (settings) => [settings.recentJobs],
+  },
+  {
+    invariant: "I4",
+    title: "Fences never fall",
+    severity: "error",
+    bound: "jobs",
+    sql: (schema) => `
+      with recent as materialized (${recentJobs(schema)})
+      select distinct on (job_id) job_id::text as id, case
+        when fence > job_fence then format('event %s has fence %s, the job %s', event_id, fence, job_fence)
+        else format('event %s has fence %s after %s', event_id, fence, fence_before) end as why
+      from (
+        select e.job_id, e.event_id, e.fence, j.fence as job_fence,
+          lag(e.fence) over (partition by e.job_id order by e.event_id) as fence_before
+        from ${schema}.events e join recent j on j.job_id = e.job_id
+      ) history
+      where fence > job_fence or fence < fence_before
+      order by job_id, event_id`,
+    parameters: (settings) => [settings.recentJobs],
+  },
+  {
+    invariant: "I6",
+    title: "Every event is one legal step from the one before",
+    severity: "error",
+    bound: "jobs",
+    sql: (schema) => `
+      with recent as materialized (${recentJobs(schema)})
+      select distinct on (job_id) job_id::text as id,
+        format('event %s is %s to %s/%s after %s', event_id, type, status, state, status_before) as why
+      from (
+        select e.job_id, e.event_id, e.type, e.status, e.state,
+          lag(e.status) over steps as status_before, first_value(e.type) over steps as first_type
+        from ${schema}.events e join recent j on j.job_id = e.job_id
+        window steps as (partition by e.job_id order by e.event_id)
+      ) history
+      where first_type = 'created' and (
+        (type = 'created' and status_before is not null)
+        or (type = 'status' and (status_before || '>' || status) <> all ($2::text[]))
+        or (type <> 'status' and status <> status_before)
+        or (type = any ($3::text[]) and (type || '>' || state) <> all ($4::text[]))
+        or (status = 'complete') <> (state = 'done'))
+      order by job_id, event_id`,
+    parameters: (settings) => [
+      settings.recentJobs,
+      STAGES.map(({ from, to }) => `${from}>${to}`),
+      Object.keys(STATES_AFTER_EVENT),
+      edgesOf(STATES_AFTER_EVENT),
+    ],
+  },
+  {
+    invariant: "I7",
+    title: "A job stands where its last event left it",
+    severity: "error",
+    bound: "jobs",
+    sql: (schema) => `
+      with recent as materialized (${recentJobs(schema)})
+      select j.job_id::text as id,
+        format('is %s/%s, its last event left it %s/%s', j.status, j.state, last.status, last.state) as why
+      from recent j
+      cross join lateral (
+        select type from ${schema}.events e where e.job_id = j.job_id order by event_id limit 1
+      ) first
+      cross join lateral (
+        select status, state from ${schema}.events e where e.job_id = j.job_id order by event_id desc limit 1
+      ) last
+      where first.type = 'created'
+        and (last.status <> j.status or (last.state || '>' || j.state) <> all ($2::text[]))`,
+    parameters: (settings) => [settings.recentJobs, edgesOf(STATES_WITHOUT_EVENT)],
+  },
+  {
+    invariant: "I7",
+    title: "A document's status is its newest job's",
+    severity: "error",
+    sql: (schema) => `
+      select d.document_id::text as id,
+        format('is %s, its newest job %s is %s', d.processing_status, j.job_id, j.status) as why
+      from ${schema}.documents d
+      join ${schema}.upload_jobs j on j.document_id = d.document_id and j.generation = d.generation_count
+      where d.processing_status <> j.status`,
+    parameters: () => [],
+  },
+  {
+    invariant: "I9",
+    title: "After its end a job is only ever redriven",
+    severity: "error",
+    bound: "jobs",
+    sql: (schema) => `
+      with recent as materialized (${recentJobs(schema)})
+      select distinct on (job_id) job_id::text as id,
+        format('event %s is %s after the job was %s', event_id, type, state_before) as why
+      from (
+        select e.job_id, e.event_id, e.type, lag(e.state) over (partition by e.job_id order by e.event_id) as state_before
+        from ${schema}.events e join recent j on j.job_id = e.job_id
+      ) history
+      where state_before = any ($2::text[]) and (type <> 'redriven' or state_before = 'done')
+      order by job_id, event_id`,
+    parameters: (settings) => [settings.recentJobs, TERMINAL_STATES],
+  },
+];
+
+function recentJobs(schema: string): string {
+  return `select job_id, status, state, fence from ${schema}.upload_jobs order by updated_at desc limit $1`;
+}
+
+/** Types of events that leave a job in few states. */
+const STATES_AFTER_EVENT: Partial<Record<EventType, readonly State[]>> = {
+  upload_confirmed: ["queued"],
+  status: ["working", "done"],
+  waiting: ["waiting"],
+  retry_scheduled: ["retryable"],
+  released: ["queued"],
+  rescued: ["queued"],
+  deadlettered: ["deadletter"],
+  cancelled: ["cancelled"],
+  redriven: ["queued"],
+};
+
+/** Where a job may have gone since its last event: claims, waiting and coming due write none. */
+const STATES_WITHOUT_EVENT: Readonly<Record<State, readonly State[]>> = {
+  queued: ["queued", "working", "waiting"],
+  working: ["queued", "working", "waiting"],
+  waiting: ["queued", "working", "waiting"],
+  retryable: ["queued", "working", "waiting", "retryable"],
+  done: ["done"],
+  deadletter: ["deadletter"],
+  cancelled: ["cancelled"],
+};
+
+function edgesOf(states: Readonly<Record<string, readonly State[]>>): string[] {
+  return Object.entries(states).flatMap(([from, to]) =>
+    STATES.filter((state) => to.includes(state)).map((state) => `${from}>${state}`),
+  );
+}

@@ -1,0 +1,86 @@
+import { IS_ACTIVE, type Check } from "./check.ts";
+
+/** Nothing accepted is lost, nothing is there twice, nothing is left over. */
+export const PRESENCE_CHECKS: readonly Check[] = [
+  {
+    invariant: "I1",
+    title: "Every document has a job, or passages that search sees",
+    severity: "error",
+    sql: (schema) => `
+      select d.document_id::text as id, 'has no job and nothing that search sees' as why
+      from ${schema}.documents d
+      where d.live_generation is null
+        and not exists (select from ${schema}.upload_jobs j where j.document_id = d.document_id)`,
+    parameters: () => [],
+  },
+  {
+    invariant: "I1",
+    title: "A document's newest job builds its newest generation",
+    severity: "error",
+    // A document's newest job never leaves by age, so this holds however old it is.
+    sql: (schema) => `
+      select d.document_id::text as id,
+        format('began generation %s, its newest job builds %s', d.generation_count, j.newest) as why
+      from ${schema}.documents d
+      join (select document_id, max(generation) as newest from ${schema}.upload_jobs group by document_id) j
+        on j.document_id = d.document_id
+      where d.generation_count <> j.newest`,
+    parameters: () => [],
+  },
+  {
+    invariant: "I1",
+    title: "What is complete is what search sees",
+    severity: "error",
+    sql: (schema) => `
+      select d.document_id::text as id,
+        format('is complete with generation %s, search sees %s', d.generation_count,
+          coalesce(d.live_generation::text, 'none')) as why
+      from ${schema}.documents d
+      where d.processing_status = 'complete' and d.live_generation is distinct from d.generation_count`,
+    parameters: () => [],
+  },
+  {
+    invariant: "I15",
+    title: "The same file of a user is one document, with one job under way",
+    severity: "error",
+    sql: (schema) => `
+      select (array_agg(d.document_id order by d.created_at, d.document_id))[1]::text as id,
+        format('%s documents of user %s hold the same file', count(*), d.user_id) as why
+      from ${schema}.documents d
+      group by d.user_id, d.file_sha256 having count(*) > 1
+      union all
+      select j.document_id::text, format('%s jobs of it are under way', count(*))
+      from ${schema}.upload_jobs j where j.${IS_ACTIVE}
+      group by j.document_id having count(*) > 1
+      union all
+      select j.document_id::text, format('%s jobs of it build generation %s', count(*), j.generation)
+      from ${schema}.upload_jobs j
+      group by j.document_id, j.generation having count(*) > 1`,
+    parameters: () => [],
+  },
+  {
+    invariant: "D3",
+    title: "Nothing is left of what was deleted",
+    severity: "error",
+    sql: (schema) => `
+      select e.job_id::text as id, format('has %s events and no job', count(*)) as why
+      from ${schema}.events e
+      where not exists (select from ${schema}.upload_jobs j where j.job_id = e.job_id)
+      group by e.job_id
+      union all
+      select j.job_id::text, format('belongs to document %s, which is not there', j.document_id)
+      from ${schema}.upload_jobs j
+      where not exists (select from ${schema}.documents d where d.document_id = j.document_id)
+      union all
+      select c.document_id::text, format('has %s chunks and no document', count(*))
+      from ${schema}.document_chunks c
+      where not exists (select from ${schema}.documents d where d.document_id = c.document_id)
+      group by c.document_id
+      union all
+      select p.document_id::text, format('has %s pages and no document', count(*))
+      from ${schema}.document_pages p
+      where not exists (select from ${schema}.documents d where d.document_id = p.document_id)
+      group by p.document_id`,
+    parameters: () => [],
+  },
+];

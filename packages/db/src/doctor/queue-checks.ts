@@ -1,0 +1,117 @@
+import { hasWorkerFor, IS_ACTIVE, type Check } from "./check.ts";
+
+/** Every job is somebody's to move, in time and within bounds. */
+export const QUEUE_CHECKS: readonly Check[] = [
+  {
+    invariant: "I2",
+    title: "Every job is exactly one of claimable, due later, leased or finished",
+    severity: "error",
+    sql: (schema) => `
+      select id, why from (
+        select job_id::text as id, case
+          when (state = 'working') and (lease_session_id is null or lease_expires_at is null) then 'works without a lease'
+          when (state <> 'working') and (lease_session_id is not null or lease_expires_at is not null)
+            then format('is %s and holds a lease', state)
+          when state in ('waiting', 'retryable') and due_at is null then format('is %s with no time to go on', state)
+          when state not in ('waiting', 'retryable') and due_at is not null then format('is %s and has a due time', state)
+          when (state = 'waiting') <> (waiting_for is not null)
+            then format('is %s and waits for %s', state, coalesce(waiting_for, 'nothing'))
+          when state = 'queued' and turn <= 0 then 'is queued without a place in the fair order'
+          when (${IS_ACTIVE}) <> (finished_at is null)
+            then format('is %s and %s', state, case when finished_at is null then 'has no end' else 'has ended' end)
+          when (state = 'done') <> (status = 'complete') then format('is %s with status %s', state, status)
+        end as why from ${schema}.upload_jobs
+      ) found where why is not null`,
+    parameters: () => [],
+  },
+  {
+    invariant: "I2",
+    title: "No due job is left lying while workers live",
+    severity: "error",
+    sql: (schema) => `
+      select job_id::text as id, format('is %s and was due at %s', state, due_at) as why
+      from ${schema}.upload_jobs
+      where state in ('waiting', 'retryable') and due_at < now() - $1::float8 * interval '1 ms'
+        and ${hasWorkerFor(schema, "$1")}`,
+    parameters: (settings) => [settings.overdueMs],
+  },
+  {
+    invariant: "I2",
+    title: "No job waits long for a worker",
+    severity: "warning",
+    sql: (schema) => `
+      select job_id::text as id, case when is_served then format('is queued since %s', updated_at)
+        else format('is %s since %s and no worker lives', state, updated_at) end as why
+      from (
+        select j.job_id, j.state, j.due_at, j.updated_at, ${hasWorkerFor(schema, "0")} as is_served
+        from ${schema}.upload_jobs j
+        where j.${IS_ACTIVE} and j.updated_at < now() - $1::float8 * interval '1 ms'
+      ) old
+      where case when is_served then state = 'queued' and (select paused_at is null from ${schema}.queue_control)
+        else coalesce(due_at, now()) <= now() end`,
+    parameters: (settings) => [settings.overdueMs],
+  },
+  {
+    invariant: "I8",
+    title: "Retries and lost workers are counted within their limits",
+    severity: "error",
+    sql: (schema) => `
+      select job_id::text as id, format('counts %s retries and %s lost workers', retry_count, crash_count) as why
+      from ${schema}.upload_jobs
+      where retry_count > $1::int or (crash_count >= $2::int and state <> 'deadletter')`,
+    parameters: (settings) => [settings.maxRetries, settings.maxCrashes],
+  },
+  {
+    invariant: "I10",
+    title: "Every due time is near",
+    severity: "error",
+    sql: (schema) => `
+      select job_id::text as id, format('was set %s at %s, due at %s', state, updated_at, due_at) as why
+      from ${schema}.upload_jobs
+      where state in ('waiting', 'retryable') and due_at > updated_at
+        + case state when 'retryable' then $1::float8 else $2::float8 end * interval '1 ms'`,
+    parameters: (settings) => [settings.longestRetryMs, settings.longestWaitMs],
+  },
+  {
+    invariant: "I11",
+    title: "No user has more jobs in hand than the cap",
+    severity: "error",
+    needsCap: true,
+    sql: (schema) => `
+      select user_id::text as id, format('has %s jobs in hand, the cap is %s', count(*), $1::int) as why
+      from ${schema}.upload_jobs where state = 'working'
+      group by user_id having count(*) > $1::int`,
+    parameters: (settings) => [settings.maxInHandPerUser ?? null],
+  },
+  {
+    invariant: "I13",
+    title: "No dead worker and no overrun stage holds a job while workers live",
+    severity: "error",
+    sql: (schema) => `
+      select job_id::text as id, format('is held by session %s since that ended at %s', lease_session_id, ended_at) as why
+      from (
+        select j.job_id, j.lease_session_id, least(j.lease_expires_at, s.expires_at, s.ended_at,
+          -- A session that is not there has no end: then the job's last sign of life counts.
+          case when s.session_id is null then j.updated_at end) as ended_at
+        from ${schema}.upload_jobs j
+        left join ${schema}.worker_sessions s on s.session_id = j.lease_session_id
+        where j.state = 'working'
+      ) held
+      where ended_at < now() - $1::float8 * interval '1 ms' and ${hasWorkerFor(schema, "$1")}`,
+    parameters: (settings) => [settings.staleLeaseMs],
+  },
+  {
+    invariant: "I17",
+    title: "While claiming is paused no worker takes a job",
+    severity: "error",
+    // A session that began after the pause holds nothing from before it. The second is for claims under way at that moment.
+    sql: (schema) => `
+      select j.job_id::text as id,
+        format('is held by session %s, begun at %s, paused at %s', s.session_id, s.started_at, c.paused_at) as why
+      from ${schema}.upload_jobs j
+      join ${schema}.worker_sessions s on s.session_id = j.lease_session_id
+      cross join ${schema}.queue_control c
+      where j.state = 'working' and s.started_at > c.paused_at + interval '1 second'`,
+    parameters: () => [],
+  },
+];
