@@ -1,11 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { AppError } from "@pipeline/runtime";
+import { cancelJob } from "../cancel.ts";
 import { advanceJobs, failJob, releaseJob } from "../checkpoints.ts";
 import type { Database } from "../database.ts";
 import { replaceChunks, replacePages } from "../generations.ts";
 import { stageFrom, type Status } from "../pipeline.ts";
 import { rescueJobs } from "../queue.ts";
-import type { Claim } from "../rows.ts";
+import { retryJob } from "../redrive.ts";
+import { reprocessDocument } from "../reprocess.ts";
+import { deleteFinished } from "../retention.ts";
+import type { Claim, JobRow } from "../rows.ts";
 import { endSession } from "../sessions.ts";
 import {
   chunksOf,
@@ -14,18 +18,17 @@ import {
   createQueuedJob,
   createSession,
   createUpload,
+  queueInBulk,
+  uploadPromise,
   vectorOf,
 } from "../testing/index.ts";
 import { registerUpload, renewUpload } from "../uploads.ts";
-import { uploadPromise } from "../testing/factories.ts";
 
 /** Ids of what the healthy database holds. */
 export interface HealthyDatabase {
   /** Alive for an hour; holds the working job. */
   session_id: string;
   complete: { document_id: string; job_id: string; chunk_ids: string[] };
-  /** Complete, and a second job builds its second generation. */
-  redone: { document_id: string; job_id: string };
   waiting: JobIds;
   /** Of the same user as `waiting`. */
   queued: JobIds;
@@ -47,6 +50,7 @@ interface JobIds {
 export async function fillHealthily(database: Database): Promise<HealthyDatabase> {
   const session_id = await createSession(database, 3_600_000);
   await database.run("update upload_pipeline.worker_sessions set started_at = now() - interval '1 hour'");
+  await outliveRetention(database);
   // Those that are claimed come before those that stay in line.
   const working = await claimNew(database, session_id);
   await advanceTo(database, working, "chunks_stored");
@@ -57,12 +61,10 @@ export async function fillHealthily(database: Database): Promise<HealthyDatabase
   await failJob(database, deadletter, { stage: "validate", error: BROKEN, maxRetries: 3, delayMs: 0 });
   const again = await uploadAgain(database, session_id);
   await endInOtherWays(database, session_id);
-  const passages = [1, 2, 3].map((number) => ({ text: `Passage ${number}.`, vector: vectorOf(number) }));
-  const complete = await createCompleteDocument(database, { passages });
-  const redone = await createCompleteDocument(database, { passages });
-  const byHand = "insert into upload_pipeline.upload_jobs (document_id) values ($1)";
-  await database.run(byHand, [redone.document_id]);
-  await forgetHistory(database, (await createCompleteDocument(database, { passages })).job_id);
+  const complete = await createCompleteDocument(database, { passages: PASSAGES });
+  const { document_id } = await createCompleteDocument(database, { passages: PASSAGES });
+  await reprocess(database, document_id);
+  await queueInBulk(database, { user_id: randomUUID(), count: 1 });
   const { job: queued } = await createQueuedJob(database);
   const { job: waiting } = await createUpload(database, { user_id: queued.user_id });
   const renewal = {
@@ -73,9 +75,10 @@ export async function fillHealthily(database: Database): Promise<HealthyDatabase
     correlation_id: "test",
   };
   await database.transaction((tx) => renewUpload(tx, waiting, renewal));
-  return { session_id, complete, redone, waiting, queued, working, retryable, deadletter, again };
+  return { session_id, complete, waiting, queued, working, retryable, deadletter, again };
 }
 
+const PASSAGES = [1, 2, 3].map((number) => ({ text: `Passage ${number}.`, vector: vectorOf(number) }));
 const BUSY = new AppError({ kind: "transient", code: "busy", message: "Busy." });
 const BROKEN = new AppError({ kind: "permanent", code: "broken_file", message: "Broken." });
 
@@ -114,11 +117,11 @@ async function uploadAgain(database: Database, sessionId: string): Promise<Healt
 
 /** A cancelled job, a redriven one, one that was released and one that was rescued. */
 async function endInOtherWays(database: Database, sessionId: string): Promise<void> {
-  const cancelled = await claimNew(database, sessionId);
-  await cancelByHand(database, cancelled.job_id);
+  const request = { correlation_id: "test" };
+  await cancelJob(database, { ...request, job_id: (await claimNew(database, sessionId)).job_id });
   const redriven = await claimNew(database, sessionId);
-  await failJob(database, redriven, { stage: "verify", error: BROKEN, maxRetries: 3, delayMs: 0 });
-  await redriveByHand(database, redriven.job_id);
+  await failJob(database, redriven, { stage: "verify", error: BUSY, maxRetries: 0, delayMs: 0 });
+  await database.transaction((tx) => retryJob(tx, { ...request, job_id: redriven.job_id }));
   await releaseJob(database, await claimOne(database, sessionId));
   const mortal = await createSession(database);
   await claimOne(database, mortal);
@@ -126,34 +129,15 @@ async function endInOtherWays(database: Database, sessionId: string): Promise<vo
   await rescueJobs(database, { maxCrashes: 3 });
 }
 
-async function cancelByHand(database: Database, jobId: string): Promise<void> {
-  await database.run(
-    `with ended as (
-       update upload_pipeline.upload_jobs set state = 'cancelled', fence = fence + 1, finished_at = now(),
-         lease_session_id = null, lease_expires_at = null, updated_at = now()
-       where job_id = $1 returning job_id, status, state, fence)
-     insert into upload_pipeline.events (job_id, type, status, state, fence)
-     select job_id, 'cancelled', status, state, fence from ended`,
-    [jobId],
-  );
+/** Finished long ago: its superseded job has left, and of the newest job's events all but the last. */
+async function outliveRetention(database: Database): Promise<void> {
+  const { document_id } = await createCompleteDocument(database, { passages: PASSAGES });
+  const { job_id } = await reprocess(database, document_id);
+  await database.transaction((tx) => cancelJob(tx, { job_id, correlation_id: "test" }));
+  await deleteFinished(database, { olderThanDays: 0, limit: 100, after: undefined });
 }
 
-async function redriveByHand(database: Database, jobId: string): Promise<void> {
-  await database.run(
-    `with revived as (
-       update upload_pipeline.upload_jobs set state = 'queued', finished_at = null, last_error = null, updated_at = now()
-       where job_id = $1 returning job_id, status, state, fence)
-     insert into upload_pipeline.events (job_id, type, status, state, fence)
-     select job_id, 'redriven', status, state, fence from revived`,
-    [jobId],
-  );
-}
-
-/** As if the older half of its events had left by age. */
-async function forgetHistory(database: Database, jobId: string): Promise<void> {
-  await database.run(
-    `delete from upload_pipeline.events where job_id = $1 and event_id in (
-       select event_id from upload_pipeline.events where job_id = $1 order by event_id limit 5)`,
-    [jobId],
-  );
+function reprocess(database: Database, documentId: string): Promise<JobRow> {
+  const request = { document_id: documentId, from: "embed" as const, correlation_id: "test" };
+  return database.transaction((tx) => reprocessDocument(tx, request));
 }
