@@ -151,9 +151,9 @@ test.each(STATUSES)("of all jobs at %s a redrive takes the dead letters", async 
   for (const [state] of EVERY_PLACE.filter((place) => place[1] === status)) {
     ids.set(state, await insertJobInState(opened.database, { state, status }));
   }
-  const redriven = await redrive();
+  const revived = await redrive();
   const dead = ids.get("deadletter");
-  expect(redriven.map((job) => job.job_id)).toEqual(dead === undefined ? [] : [dead]);
+  expect(revived.map((job) => job.job_id)).toEqual(dead === undefined ? [] : [dead]);
   const others = [...ids].filter(([state]) => state !== "deadletter");
   const rows = await Promise.all(others.map(([, job_id]) => readJob(opened.database, job_id)));
   expect(rows.map((row) => row.state)).toEqual(others.map(([state]) => state));

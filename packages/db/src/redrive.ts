@@ -117,14 +117,14 @@ function revive(tx: Queryable, revival: Revival): Promise<JobRow[]> {
        set state = 'queued', turn = ((select turns from placed) ->> j.job_id::text)::bigint, retry_count = 0,
            crash_count = 0, last_error = null, due_at = null, finished_at = null, updated_at = now()
        where j.job_id = any (array(select job_id from picked))
-       returning ${JOB_COLUMNS}, j.fence, j.turn
+       returning ${JOB_COLUMNS}, j.fence, j.seq
      ), told as (
        insert into ${tx.schema}.events (job_id, type, status, state, fence, correlation_id, detail)
        select r.job_id, 'redriven', r.status, r.state, r.fence, nullif($3, r.correlation_id),
          jsonb_build_object('from_state', p.state, 'last_error', p.last_error, 'retry_count', p.retry_count)
        from revived r join picked p on p.job_id = r.job_id
      )
-     select ${JOB_COLUMNS} from revived j order by j.turn, j.job_id`,
+     select ${JOB_COLUMNS} from revived j order by j.seq`,
     [revival.ids, revival.states, revival.correlation_id],
   );
 }

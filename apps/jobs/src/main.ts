@@ -1,0 +1,15 @@
+import { Command } from "commander";
+import { addChangeCommands } from "./commands/change.ts";
+import { addGovernCommands } from "./commands/govern.ts";
+import { addLookCommands } from "./commands/look.ts";
+
+const program = new Command("jobs")
+  .description("Looks at the queue in the database of DATABASE_URL, and acts on its jobs, whosever they are.")
+  .addHelpText(
+    "after",
+    "\nExits with 1 and a code on standard error when something fails; with --json that is JSON too.",
+  );
+addLookCommands(program);
+addChangeCommands(program);
+addGovernCommands(program);
+await program.parseAsync();
