@@ -204,7 +204,9 @@ describe("a running worker", () => {
 
   it("is woken by a notification, long before it would look by itself", async () => {
     const hour = 3_600_000;
+    bench.logged.length = 0;
     await bench.openWorker({ options: { pollIntervalMs: hour, rescueIntervalMs: hour } }).start();
+    expect(bench.logged.join("")).toContain("wake-ups work");
     await expect.poll(readSessions, { timeout: 30_000, interval: 50 }).toHaveLength(1);
     const { job } = await bench.submit(policyOf(1));
     const failures: unknown[] = [];
@@ -213,6 +215,27 @@ describe("a running worker", () => {
     await notifier.close();
     await expect.poll(async () => (await jobOf(job.job_id)).state, { timeout: 30_000, interval: 100 }).toBe("done");
     expect(failures).toEqual([]);
+  });
+});
+
+describe("a worker that cannot be woken", () => {
+  it("finds committed work at its next round", async () => {
+    const worker = bench.openWorker({ database: deaf(bench.database) });
+    expect(await worker.tick()).toBe(0);
+    const { job } = await bench.submit(policyOf(1));
+    expect(await worker.tick()).toBe(1);
+    await worker.idle();
+    expect(await jobOf(job.job_id)).toMatchObject({ state: "done" });
+  });
+
+  it("goes on by itself from round to round", async () => {
+    bench.logged.length = 0;
+    await bench
+      .openWorker({ database: deaf(bench.database), options: { pollIntervalMs: 50, rescueIntervalMs: 50 } })
+      .start();
+    const { job } = await bench.submit(policyOf(1));
+    await expect.poll(async () => (await jobOf(job.job_id)).state, { timeout: 30_000, interval: 100 }).toBe("done");
+    expect(bench.logged.join("")).toContain("wake-ups lost");
   });
 });
 
@@ -360,6 +383,11 @@ function losing(database: Database, shouldLose: (call: number) => boolean): { da
       },
     },
   };
+}
+
+/** As where LISTEN is impossible. */
+function deaf(database: Database): Database {
+  return { ...database, listen: () => Promise.reject(connectionLost()) };
 }
 
 function connectionLost(): AppError {

@@ -3,7 +3,7 @@ import { WorkerStopping } from "./abort-reasons.ts";
 import { createAlarm, type Alarm } from "./alarm.ts";
 import { createHands, type Hands } from "./hands.ts";
 import { removeLeftovers } from "./local-copies.ts";
-import type { WorkerDependencies } from "./options.ts";
+import type { WorkerDependencies, WorkerOptions } from "./options.ts";
 import { repeat } from "./repeat.ts";
 import { createRounds, type Rounds } from "./rounds.ts";
 import { createSessions, type Sessions } from "./sessions.ts";
@@ -89,13 +89,16 @@ function buildParts(dependencies: WorkerDependencies, stopping: AbortSignal): Pa
 
 function runRounds({ rounds, alarm, dependencies }: Parts, signal: AbortSignal): Promise<void> {
   const { log, options } = dependencies;
-  // However rarely this worker polls, dead workers' jobs are found in time.
-  const pauseMs = Math.min(options.pollIntervalMs, options.rescueIntervalMs);
   return repeat(() => rounds.run(), {
-    pause: () => alarm.wait(pauseMs),
+    pause: () => alarm.wait(longestPauseMs(options)),
     signal,
     onError: (error) => log.error({ err: error }, "round failed"),
   });
+}
+
+/** However rarely this worker polls, dead workers' jobs are found in time. */
+function longestPauseMs({ pollIntervalMs, rescueIntervalMs }: WorkerOptions): number {
+  return Math.min(pollIntervalMs, rescueIntervalMs);
 }
 
 /** Apart from the rounds, so that a slow claim does not make the worker look dead. */
@@ -123,10 +126,14 @@ type StopListening = () => Promise<void>;
 
 /** Never rejects: without LISTEN everything works, only later, as the polling finds it. */
 async function listen({ alarm, dependencies }: Parts): Promise<StopListening> {
-  const { database, log } = dependencies;
+  const { database, log, options } = dependencies;
   const onLost = (error: unknown): void => log.warn({ err: error }, "wake-ups lost");
+  const onTested = (doArrive: boolean): void => {
+    if (doArrive) log.info("wake-ups work");
+    else log.warn({ every_seconds: longestPauseMs(options) / 1_000 }, "wake-ups do not arrive, polling instead");
+  };
   try {
-    return await listenForWork(database, { onWork: () => alarm.ring(), onLost });
+    return await listenForWork(database, { onWork: () => alarm.ring(), onLost, onTested });
   } catch (error) {
     onLost(error);
     return async () => undefined;

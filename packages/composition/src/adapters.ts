@@ -14,8 +14,10 @@ export async function openDatabase(environment: Environment, service: string, lo
     const directory = join(dataDirectory(environment), "postgres");
     return openEmbedded({ schemaName: environment.DATABASE_SCHEMA, directory });
   }
+  const listenUrl = environment.DATABASE_DIRECT_URL;
   return openPostgres({
     url,
+    ...(listenUrl === undefined ? {} : { listenUrl }),
     schemaName: environment.DATABASE_SCHEMA,
     applicationName: `upload-pipeline ${service}`,
     poolSize: environment.DATABASE_POOL_SIZE,

@@ -2,7 +2,7 @@ import { AppError } from "@pipeline/runtime";
 import { Pool, TypeOverrides, types, type ClientBase, type PoolConfig } from "pg";
 import { z } from "zod";
 import { endsConnection, translateDatabaseError } from "./errors.ts";
-import { listenOnOwnConnection } from "./listen.ts";
+import { type ChannelListener, listenOnOwnConnection } from "./listen.ts";
 import type { Parameter, Queryable } from "./queryable.ts";
 import { quoteIdentifier } from "./quote-identifier.ts";
 
@@ -18,13 +18,18 @@ export interface Database extends Queryable {
    * every dead row, so keep it short.
    */
   snapshot<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
-  /** Calls back on every NOTIFY of the channel until the returned function is called; survives lost connections. */
-  listen(channel: string, onNotify: () => void, onLost: (error: unknown) => void): Promise<() => Promise<void>>;
+  /**
+   * Calls back on every NOTIFY of the channel until the returned function is called; survives lost connections. Resolves
+   * when LISTEN is in force, or the first try to bring it about has failed.
+   */
+  listen(channel: string, listener: ChannelListener): Promise<() => Promise<void>>;
   close(): Promise<void>;
 }
 
 export interface PostgresOptions {
   url: string;
+  /** Where LISTEN goes instead of `url`: past a pooler in transaction mode, which does not pass NOTIFY on. */
+  listenUrl?: string;
   schemaName: string;
   applicationName: string;
   /** Most connections of this process, the listening one not counted. */
@@ -44,10 +49,10 @@ export function openPostgres(options: PostgresOptions): Database {
     kind: "postgres",
     schemaName: options.schemaName,
     pool,
-    listen: (channel, onNotify, onLost) => {
-      const { url, applicationName } = options;
-      const connectTimeoutMs = CONNECT_TIMEOUT_MS;
-      return listenOnOwnConnection({ url, applicationName, connectTimeoutMs, channel, onNotify, onLost });
+    listen: (channel, listener) => {
+      const { listenUrl, url, applicationName } = options;
+      const connection = { url: listenUrl ?? url, applicationName, connectTimeoutMs: CONNECT_TIMEOUT_MS };
+      return listenOnOwnConnection(connection, { ...listener, channel });
     },
     close: () => pool.end(),
   });

@@ -37,8 +37,9 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
     kind: "embedded",
     schemaName: options.schemaName,
     pool,
-    listen: async (channel, onNotify) => {
+    listen: async (channel, { onNotify, onListening }) => {
       const stop = await lite.listen(channel, onNotify);
+      onListening();
       return () => stop();
     },
     close: async () => {

@@ -1,25 +1,32 @@
 import { Client } from "pg";
 import { quoteIdentifier } from "./quote-identifier.ts";
 
-export interface Listener {
+export interface ChannelListener {
+  onNotify: (payload: string) => void;
+  /** LISTEN is in force, at first and again after every lost connection; what was sent in between was missed. */
+  onListening: () => void;
+  onLost: (error: unknown) => void;
+}
+
+export interface ListenConnection {
   url: string;
   applicationName: string;
-  channel: string;
   connectTimeoutMs: number;
-  onNotify: () => void;
-  onLost: (error: unknown) => void;
 }
 
 const RECONNECT_MS = 2_000;
 
 /** LISTEN needs a session of its own; when it is lost it is opened again, and polling covers the gap. */
-export async function listenOnOwnConnection(listener: Listener): Promise<() => Promise<void>> {
+export async function listenOnOwnConnection(
+  connection: ListenConnection,
+  listener: ChannelListener & { channel: string },
+): Promise<() => Promise<void>> {
   const closing = new AbortController();
   let client: Client | undefined;
   let timer: NodeJS.Timeout | undefined;
 
   const connect = async (): Promise<void> => {
-    const attempt = openClient(listener);
+    const attempt = openClient(connection);
     client = attempt;
     let isLost = false;
     const lose = (error: unknown): void => {
@@ -31,12 +38,11 @@ export async function listenOnOwnConnection(listener: Listener): Promise<() => P
     };
     attempt.on("error", lose);
     attempt.on("end", () => lose(new Error("connection ended")));
-    attempt.on("notification", listener.onNotify);
+    attempt.on("notification", ({ payload }) => listener.onNotify(payload ?? ""));
     try {
       await attempt.connect();
       await attempt.query(`listen ${quoteIdentifier(listener.channel)}`);
-      // Whatever was announced while nobody listened is covered by one wake-up now.
-      if (!closing.signal.aborted) listener.onNotify();
+      if (!closing.signal.aborted) listener.onListening();
     } catch (error) {
       lose(error);
     }
@@ -49,11 +55,11 @@ export async function listenOnOwnConnection(listener: Listener): Promise<() => P
   };
 }
 
-function openClient(listener: Listener): Client {
+function openClient(connection: ListenConnection): Client {
   return new Client({
-    connectionString: listener.url,
-    application_name: `${listener.applicationName} listen`,
-    connectionTimeoutMillis: listener.connectTimeoutMs,
+    connectionString: connection.url,
+    application_name: `${connection.applicationName} listen`,
+    connectionTimeoutMillis: connection.connectTimeoutMs,
     keepAlive: true,
   });
 }

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, it, test } from "vitest";
+import type { Database } from "./database.ts";
 import { hasParallelConnections, openTestDatabase, type TestDatabase } from "./testing/index.ts";
 import { createNotifier, listenForWork } from "./wakeup.ts";
 
@@ -14,13 +15,14 @@ afterEach(async () => {
 });
 
 /** Counts wake-ups from now on; what a fresh connection reports by itself is not counted. */
-async function startListening(): Promise<{ woken: number; lost: unknown[] }> {
-  const counter = { woken: 0, lost: new Array<unknown>() };
+async function startListening(): Promise<{ woken: number; lost: unknown[]; tested: boolean[] }> {
+  const counter = { woken: 0, lost: new Array<unknown>(), tested: new Array<boolean>() };
   const stop = await listenForWork(opened.database, {
     onWork: () => {
       counter.woken++;
     },
     onLost: (error) => counter.lost.push(error),
+    onTested: (doArrive) => counter.tested.push(doArrive),
   });
   stops.push(stop);
   counter.woken = 0;
@@ -114,6 +116,73 @@ test("a listener that stopped is not called any more", async () => {
   expect(counter.woken).toBe(0);
 });
 
+test("a listener is told that wake-ups arrive, and the test of it wakes nobody", async () => {
+  const first = await startListening();
+  const second = await startListening();
+  expect([first.tested, second.tested]).toEqual([[true], [true]]);
+  const notifier = createNotifier(opened.database, strict);
+  notifier.wake();
+  await notifier.close();
+  await expect.poll(() => [first.woken, second.woken]).toEqual([1, 1]);
+});
+
+/** LISTEN succeeds and nothing is ever heard, as through a pooler in transaction mode. */
+function deaf(listening: { stopped: number; lose?: (error: unknown) => void }): Database {
+  return {
+    ...opened.database,
+    listen: async (_channel, listener) => {
+      listening.lose = listener.onLost;
+      listener.onListening();
+      return async () => {
+        listening.stopped++;
+      };
+    },
+  };
+}
+
+test("a listener that hears nothing is told so and stops listening, once", async () => {
+  const listening = { stopped: 0 };
+  const tested: boolean[] = [];
+  const stop = await listenForWork(deaf(listening), {
+    onWork: () => undefined,
+    onLost: () => undefined,
+    onTested: (doArrive) => tested.push(doArrive),
+    testMs: 1,
+  });
+  expect(tested).toEqual([false]);
+  expect(listening.stopped).toBe(1);
+  await stop();
+  expect(listening.stopped).toBe(1);
+});
+
+test("a connection that is lost during its test says nothing about wake-ups", async () => {
+  const listening: { stopped: number; lose?: (error: unknown) => void } = { stopped: 0 };
+  const tested: boolean[] = [];
+  const lost: unknown[] = [];
+  const starting = listenForWork(deaf(listening), {
+    onWork: () => undefined,
+    onLost: (error) => lost.push(error),
+    onTested: (doArrive) => tested.push(doArrive),
+    testMs: 3_600_000,
+  });
+  listening.lose?.(new Error("reset"));
+  const stop = await starting;
+  expect([tested, lost.length, listening.stopped]).toEqual([[], 1, 0]);
+  await stop();
+});
+
+test("a test that cannot be sent leaves the listener listening", async () => {
+  const lost: unknown[] = [];
+  const tested: boolean[] = [];
+  const listening = { stopped: 0 };
+  const stop = await listenForWork(
+    { ...deaf(listening), run: () => Promise.reject(new Error("away")) },
+    { onWork: () => undefined, onLost: (error) => lost.push(error), onTested: (doArrive) => tested.push(doArrive) },
+  );
+  expect([tested, lost.length, listening.stopped]).toEqual([[], 1, 0]);
+  await stop();
+});
+
 it.skipIf(!hasParallelConnections())(
   "a listener whose connection was killed comes back and wakes its worker: needs two connections",
   async () => {
@@ -123,6 +192,7 @@ it.skipIf(!hasParallelConnections())(
     );
     await expect.poll(() => counter.lost.length).toBe(1);
     await expect.poll(() => counter.woken, { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => counter.tested).toEqual([true, true]);
     const notifier = createNotifier(opened.database, strict);
     notifier.wake();
     await notifier.close();

@@ -5,6 +5,11 @@ const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"] as const
 
 const url = (protocol: RegExp) => z.url({ protocol, error: "is not a URL of the expected kind" });
 const httpUrl = url(/^https?$/).transform((value) => value.replace(/\/+$/, ""));
+/** Scheme, host and port, which is all that a browser sends as its origin. */
+const originUrl = httpUrl.refine((value) => new URL(value).origin === value.toLowerCase(), {
+  error: "is not a list of origins like https://app.example.com",
+});
+const baseUrl = httpUrl.refine((value) => !/[?#]/.test(value), { error: "is not a URL without query" });
 const port = z.coerce.number().int().min(1).max(65_535);
 const secret = z.string().min(16, { error: "is shorter than 16 characters" });
 const apiKey = z.string().min(8, { error: "is shorter than 8 characters" });
@@ -26,10 +31,12 @@ export const environmentSchema = z.object({
   /** Set by Render; wins over SERVICE_PORT. */
   PORT: port.optional(),
   /** Where clients reach the API; defaults to what it listens on. Signed links of the disk store start with it. */
-  SERVICE_PUBLIC_URL: httpUrl.optional(),
-  CORS_ORIGINS: z.string().transform(splitOrigins).pipe(z.array(httpUrl)).default([]),
+  SERVICE_PUBLIC_URL: baseUrl.optional(),
+  CORS_ORIGINS: z.string().transform(splitOrigins).pipe(z.array(originUrl)).default([]),
 
   DATABASE_URL: url(/^postgres(ql)?$/).optional(),
+  /** Past a pooler in transaction mode, for LISTEN alone; without it such workers poll. */
+  DATABASE_DIRECT_URL: url(/^postgres(ql)?$/).optional(),
   SUPABASE_DB_HOST: z.string().optional(),
   SUPABASE_DB_PORT: port.default(5432),
   SUPABASE_DB_USER: z.string().default("postgres"),

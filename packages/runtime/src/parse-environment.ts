@@ -63,16 +63,23 @@ function describeIssue(issue: z.core.$ZodIssue): string {
 
 /** What people leave in from a template. */
 const PLACEHOLDER =
-  /change[-_ ]?me|your[-_ ]|placeholder|^x{3,}$|^<.*>$|replace[-_ ]?(me|with|this)|^todo$|\.\.\.|^(secret|password|dummy)$/i;
+  /change[-_ ]?me|your[-_ ]|placeholder|x{6,}|^x{3,}$|<[^>]*>|replace[-_ ]?(me|with|this)|^todo$|\.\.\.|^(secret|password|dummy)$/i;
+
+/** Published in Supabase's own templates: known to everybody. */
+const PUBLISHED = /^super-secret-jwt-token/;
+
+/** Where such words can be part of a real name. */
+const NAMES_OF_SITES = new Set<string>(["CORS_ORIGINS", "SERVICE_PUBLIC_URL", "SERVICE_HOST", "DATA_DIR"]);
 
 function findPlaceholders(given: Given): string[] {
   return knownNames()
-    .filter((name) => PLACEHOLDER.test(given[name] ?? ""))
+    .filter((name) => !NAMES_OF_SITES.has(name))
+    .filter((name) => PLACEHOLDER.test(given[name] ?? "") || PUBLISHED.test(given[name] ?? ""))
     .map((name) => `${name} still holds a placeholder`);
 }
 
 /** Prefixes that are ours alone: a name that starts so and is unknown is a typing error that would go unnoticed. */
-const OWN_PREFIXES = /^(WORKER_|RAG_|LLAMAPARSE_|SERVICE_|SUPABASE_DB_)/;
+const OWN_PREFIXES = /^(WORKER_|RAG_|LLAMAPARSE_|SERVICE_|SUPABASE_DB_|DATABASE_POOL|CORS_)/;
 
 /** Render sets variables of its own that share a prefix with nothing of ours; these two come from Kubernetes. */
 const FOREIGN_NAMES = /^SERVICE_(ACCOUNT|NAME)/;
@@ -115,11 +122,18 @@ function findMissing(given: Given, service: Service): string[] {
 }
 
 function findMissingDatabase(given: Given, service: Service): string[] {
-  if (given["DATABASE_URL"] !== undefined) return [];
+  if (given["DATABASE_URL"] !== undefined) {
+    return given["SUPABASE_DB_HOST"] === undefined
+      ? []
+      : ["SUPABASE_DB_HOST is set beside DATABASE_URL: name the database once"];
+  }
   if (given["SUPABASE_DB_HOST"] !== undefined) {
     return given["SUPABASE_DB_PASSWORD"] === undefined
       ? ["SUPABASE_DB_PASSWORD is missing: SUPABASE_DB_HOST needs it"]
       : [];
+  }
+  if (given["DATABASE_DIRECT_URL"] !== undefined) {
+    return ["DATABASE_URL is missing: DATABASE_DIRECT_URL serves wake-ups alone"];
   }
   return service === "local"
     ? []
@@ -129,7 +143,8 @@ function findMissingDatabase(given: Given, service: Service): string[] {
 }
 
 function isRemote(environment: string | undefined): boolean {
-  return environment === "staging" || environment === "production";
+  // A name that is not known counts as remote: its faults are wanted all at once.
+  return environment !== undefined && environment !== "development" && environment !== "test";
 }
 
 /** Adapters that do not exist yet: using a local stand-in instead would be a silent lie. */
