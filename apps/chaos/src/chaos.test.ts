@@ -1,0 +1,41 @@
+import { hasParallelConnections, openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { SHORT } from "./options.ts";
+import { formatReport } from "./report.ts";
+import { runChaos } from "./run-chaos.ts";
+
+describe.skipIf(!hasParallelConnections())("the short form of chaos: needs a server", () => {
+  let bench: TestDatabase;
+  beforeAll(async () => {
+    bench = await openTestDatabase();
+  });
+  afterAll(() => bench.close());
+
+  test(
+    "killed, frozen, cut off and stopped workers lose nothing and do nothing twice",
+    async () => {
+      const seed = Date.now() % 1_000_000;
+      const report = await runChaos(
+        { ...SHORT, url: bench.url, seed },
+        { signal: AbortSignal.timeout(MOST_MS), say: () => undefined, keepLog: () => undefined },
+      );
+      const broken = report.checks.filter(({ check, total, severity }) => {
+        return total > 0 && severity === "error" && !KNOWN_TO_FAIL.has(check);
+      });
+      // The report names the seed and whatever offends.
+      expect(broken, formatReport(report)).toEqual([]);
+      expect(report.interrupted).toBe(false);
+      expect(report.takeovers.kill.jobs).toBeGreaterThan(0);
+      expect(report.stale_writes.tried).toBeGreaterThan(0);
+    },
+    MOST_MS + 60_000,
+  );
+});
+
+const MOST_MS = 240_000;
+
+/**
+ * Documents that are in hand beside the poison one each time are dead-lettered with it, because rescued jobs are claimed
+ * together again. To be emptied once claims keep jobs apart that have lost a worker.
+ */
+const KNOWN_TO_FAIL = new Set(["innocent"]);

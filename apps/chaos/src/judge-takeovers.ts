@@ -1,0 +1,60 @@
+import type { Outage } from "./faults.ts";
+import { spreadOf, type TakeoverFigures } from "./report.ts";
+import type { LossKind, LostClaim } from "./takeovers.ts";
+
+/** I13: from the loss of a worker until another has each of its jobs. */
+const PROMISED_MS = 20_000;
+
+export interface JudgedTakeovers {
+  figures: Record<LossKind, TakeoverFigures>;
+  late: { id: string; why: string }[];
+}
+
+/**
+ * Whether every lost job was taken over in time. The promise holds while there is a server: where it was away in between,
+ * as much time is granted on top, and what it delayed stays out of the figures.
+ */
+export function judgeTakeovers(claims: readonly LostClaim[], outages: readonly Outage[]): JudgedTakeovers {
+  const late = claims.flatMap((claim) => {
+    const tookMs = (claim.takenAt ?? claim.heldUntil).getTime() - claim.lostAt.getTime();
+    if (tookMs <= PROMISED_MS + outageMs(claim, outages)) return [];
+    const how = claim.takenAt === undefined ? "was still in its name" : "was taken over";
+    return [{ id: claim.job_id, why: `${how} ${tookMs} ms after its worker's ${claim.kind}` }];
+  });
+  const kinds = { kill: [], poison: [], zombie: [], hole: [] } satisfies Record<LossKind, LostClaim[]>;
+  const byKind: Record<LossKind, LostClaim[]> = kinds;
+  // Never taken from the lost worker: its last statement had finished the job.
+  for (const claim of claims) if (claim.rescuedAt !== undefined) byKind[claim.kind].push(claim);
+  return {
+    figures: {
+      kill: figuresOf(byKind.kill, outages),
+      poison: figuresOf(byKind.poison, outages),
+      zombie: figuresOf(byKind.zombie, outages),
+      hole: figuresOf(byKind.hole, outages),
+    },
+    late,
+  };
+}
+
+function figuresOf(claims: readonly LostClaim[], outages: readonly Outage[]): TakeoverFigures {
+  const undisturbed = claims.filter((claim) => outageMs(claim, outages) === 0);
+  return {
+    jobs: claims.length,
+    in_outages: claims.length - undisturbed.length,
+    rescued_ms: spreadOf(undisturbed.flatMap((claim) => since(claim, claim.rescuedAt))),
+    taken_ms: spreadOf(undisturbed.flatMap((claim) => since(claim, claim.takenAt))),
+  };
+}
+
+function since({ lostAt }: LostClaim, at: Date | undefined): number[] {
+  return at === undefined ? [] : [at.getTime() - lostAt.getTime()];
+}
+
+/** How long the server was away between the loss and the takeover. */
+function outageMs(claim: LostClaim, outages: readonly Outage[]): number {
+  const end = (claim.takenAt ?? claim.heldUntil).getTime();
+  const overlaps = outages.map(
+    ({ from, until }) => Math.min(until.getTime(), end) - Math.max(from.getTime(), claim.lostAt.getTime()),
+  );
+  return overlaps.reduce((sum, ms) => sum + Math.max(0, ms), 0);
+}
