@@ -6,12 +6,15 @@ import { STATES } from "./pipeline.ts";
 import { reprocessDocument } from "./reprocess.ts";
 import { deleteFinished, type DeletedBatch } from "./retention.ts";
 import {
+  captureStatement,
   createCompleteDocument,
   createSession,
   createUpload,
+  explainGeneric,
   hasParallelConnections,
   insertJobInState,
   openTestDatabase,
+  queueInBulk,
   readHistory,
   uploadPromise,
   vectorOf,
@@ -161,6 +164,33 @@ it.skipIf(!hasParallelConnections())(
       expect(await prune()).toMatchObject({ totals: { event_count: 0 } });
     });
     expect(await prune()).toMatchObject({ totals: { event_count: before.length - 1 } });
+  },
+);
+
+test.each(["fresh", "of empty tables"])(
+  "a batch looks up its events by job, with statistics %s",
+  async (statistics) => {
+    for (const table of ["upload_jobs", "events"]) {
+      await opened.database.run(`alter table upload_pipeline.${table} set (autovacuum_enabled = false)`);
+      await opened.database.run(`analyze upload_pipeline.${table}`);
+    }
+    await queueInBulk(opened.database, { user_id: randomUUID(), count: 2_000 });
+    await opened.database.run(
+      "update upload_pipeline.upload_jobs set state = 'cancelled', finished_at = now() - interval '40 days'",
+    );
+    await opened.database.run(
+      `insert into upload_pipeline.events (job_id, type, status, state, fence)
+     select job_id, 'cancelled', status, state, 0 from upload_pipeline.upload_jobs, generate_series(1, 5)`,
+    );
+    if (statistics === "fresh") {
+      for (const table of ["upload_jobs", "events"]) await opened.database.run(`analyze upload_pipeline.${table}`);
+    }
+    const statement = await captureStatement('"upload_pipeline"', (probe) =>
+      deleteFinished(probe, { olderThanDays: 30, limit: 50, after: undefined }).catch(() => undefined),
+    );
+    const nodes = await explainGeneric(opened.database, statement);
+    const scanned = nodes.filter((node) => node["Node Type"] === "Seq Scan").map((node) => node["Relation Name"]);
+    expect(scanned).not.toContain("events");
   },
 );
 

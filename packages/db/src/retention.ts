@@ -45,10 +45,12 @@ export function deleteFinished(db: Queryable, batch: RetentionBatch): Promise<De
          for update skip locked
        ) j
      ), events_gone as (
+       -- arrays: joined, the events could be read from the first to the last
        delete from ${db.schema}.events e
-       using locked l
-       where e.job_id = l.job_id and (l.is_superseded or exists (
-         select from ${db.schema}.events later where later.job_id = e.job_id and later.event_id > e.event_id))
+       where e.job_id = any (array(select job_id from locked)) and (
+         e.job_id = any (array(select job_id from locked where is_superseded))
+         or exists (select from ${db.schema}.events later
+           where later.job_id = e.job_id and later.event_id > e.event_id))
        returning 1
      ), jobs_gone as (
        delete from ${db.schema}.upload_jobs j

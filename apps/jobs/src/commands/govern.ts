@@ -41,7 +41,7 @@ async function resume({ database, wake }: Desk): Promise<Answer> {
   return { json: { control }, text: formatControl(control, await readClock(database)) };
 }
 
-/** Finished jobs looked at in one statement: some 50 ms, and a few MB of log at the most. */
+/** Finished jobs looked at in one statement: few enough that no lock lasts and nobody waits. */
 const BATCH = 1_000;
 
 async function prune({ database }: Desk, olderThanDays: number): Promise<Answer> {
