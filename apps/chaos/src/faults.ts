@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Database } from "@pipeline/db";
 import type { Fleet } from "./fleet.ts";
-import { listHeldJobs, listWorkerBackends, terminateBackend } from "./observe.ts";
+import { listHeldJobs, listWorkerBackends, mayHoldSuspect, terminateBackend } from "./observe.ts";
 import { patiently, waitUntil } from "./patience.ts";
 import { type FaultCounts, type PlannedFault } from "./plan.ts";
 import type { Proxy } from "./proxy.ts";
@@ -189,15 +189,10 @@ async function chooseVictim(
 
 const LAST_CRASH_BEFORE_POISON = 2;
 
-/** A claim that the worker sent before it was stopped is through by then. */
-const IN_FLIGHT_MS = 50;
-
 /** Looks while the worker stands still, so that it cannot claim such a job meanwhile; a victim is left standing. */
 async function isSpared({ pid, child }: WorkerProcess, { database }: FaultParts): Promise<boolean> {
   child.kill("SIGSTOP");
-  await delay(IN_FLIGHT_MS);
-  const held = await patiently(() => listHeldJobs(database, [pid]));
-  const isSuspect = held.some((job) => job.crash_count >= LAST_CRASH_BEFORE_POISON);
+  const isSuspect = await patiently(() => mayHoldSuspect(database, { pid, crashes: LAST_CRASH_BEFORE_POISON }));
   if (isSuspect) child.kill("SIGCONT");
   return isSuspect;
 }

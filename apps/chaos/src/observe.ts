@@ -39,6 +39,22 @@ export async function findHolder(db: Queryable, jobId: string): Promise<HeldJob 
   return rows[0];
 }
 
+/**
+ * Whether this process holds a job that lost so many workers on its stage, or may be getting one: a claim under way is not
+ * seen before it is through, but the job that it takes is seen waiting.
+ */
+export async function mayHoldSuspect(db: Queryable, suspect: { pid: number; crashes: number }): Promise<boolean> {
+  const rows = await db.many(
+    z.object({ found: z.boolean() }),
+    `select exists (
+       select from ${db.schema}.upload_jobs j
+       left join ${db.schema}.worker_sessions s on s.session_id = j.lease_session_id
+       where j.crash_count >= $2 and (j.state = 'queued' or (j.state = 'working' and s.pid = $1))) as found`,
+    [suspect.pid, suspect.crashes],
+  );
+  return rows[0]?.found ?? true;
+}
+
 const jobRow = z.object({
   job_id: z.string(),
   fence: z.number(),
