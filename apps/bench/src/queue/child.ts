@@ -1,6 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
 import type { z } from "zod";
 
 /** A process of the benchmark's own, which answers over its channel. */
@@ -14,9 +13,9 @@ export interface Child {
   kill(): void;
 }
 
-/** Runs a file of this directory with one JSON argument. */
-export function startChild(file: string, input: unknown): Child {
-  const child = fork(join(import.meta.dirname, file), [JSON.stringify(input)], { execArgv: [] });
+/** Runs a file of ours with one JSON argument. */
+export function startChild(file: URL, input: unknown): Child {
+  const child = fork(file, [JSON.stringify(input)], { execArgv: [] });
   const exited = once(child, "exit");
   const messages = createInbox(child);
   return {
@@ -26,7 +25,8 @@ export function startChild(file: string, input: unknown): Child {
       const timer = setTimeout(() => child.kill("SIGKILL"), limitMs);
       await exited;
       clearTimeout(timer);
-      if (child.exitCode !== null && child.exitCode !== 0) throw new Error(`${file} ended with ${child.exitCode}.`);
+      if (child.exitCode !== null && child.exitCode !== 0)
+        throw new Error(`${file.pathname} ended with ${child.exitCode}.`);
     },
     kill: () => child.kill("SIGKILL"),
   };

@@ -42,6 +42,7 @@ export interface DrainPlan {
 /** A run that is not done by then is reported as far as it came. */
 const LIMIT_MS = 60_000;
 const SHUTDOWN_MS = 20_000;
+const WORKER = new URL("worker-process.ts", import.meta.url);
 /** Fewer stages per document make more documents, so that a run stays long enough to be measured. */
 const MORE_DOCS: Readonly<Record<number, number>> = { 1: 3, 3: 2 };
 
@@ -89,7 +90,7 @@ async function runDrain(server: BenchServer, { template, ...each }: Case, run: n
   const database = openBenchDatabase(url, { poolSize: 1 });
   const walBefore = await readWalPosition(database);
   const input: WorkerInput = { ...each, url, mode: "drain", limitMs: LIMIT_MS };
-  const child = startChild("worker-process.ts", input);
+  const child = startChild(WORKER, input);
   try {
     await child.receive(readyMessage);
     const report = await child.receive(workerReport);

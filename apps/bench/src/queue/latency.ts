@@ -37,6 +37,8 @@ const STAGE_COUNT = 9;
 /** Documents of this long at the start are not counted: compilation and caches would be measured. */
 const WARM_UP_SECONDS = 2;
 const SHUTDOWN_MS = 20_000;
+const WORKER = new URL("worker-process.ts", import.meta.url);
+const PRODUCER = new URL("producer-process.ts", import.meta.url);
 
 interface Case {
   system: SystemName;
@@ -70,12 +72,12 @@ async function runLatency(
   const warmUp = plan.perSecond * WARM_UP_SECONDS;
   const docs = warmUp + plan.perSecond * plan.seconds;
   const common = { system, url, docs, stages: STAGE_COUNT };
-  const producer = startChild("producer-process.ts", { ...common, perSecond: plan.perSecond });
+  const producer = startChild(PRODUCER, { ...common, perSecond: plan.perSecond });
   const limitMs = 1_000 * (WARM_UP_SECONDS + plan.seconds) + plan.graceMs;
   let worker: ReturnType<typeof startChild> | undefined;
   try {
     await producer.receive(readyMessage);
-    worker = startChild("worker-process.ts", { ...common, mode: "latency", handlerMs: 0, limitMs });
+    worker = startChild(WORKER, { ...common, mode: "latency", handlerMs: 0, limitMs });
     await worker.receive(readyMessage);
     const walBefore = await readWalPosition(database);
     producer.go();
