@@ -1,5 +1,5 @@
-import { searchChunks, type FoundChunk } from "@pipeline/db";
-import { LIMITS } from "@pipeline/runtime";
+import { hasOtherModels, searchChunks, type FoundChunk } from "@pipeline/db";
+import { AppError, LIMITS } from "@pipeline/runtime";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { metadataSchema } from "../contract/metadata.ts";
@@ -26,13 +26,14 @@ const searchResult = z.object({
 
 const searchBody = z.object({ results: z.array(searchResult), used_tokens: z.number() });
 
-/** The user's passages nearest to a question, with where they stand. Only complete documents are searched. */
+/** The user's passages nearest to a question, with where they stand. Only what was complete once is found. */
 export const searchDocuments: FastifyPluginAsyncZod<ApiDependencies> = async (app, dependencies) => {
   const { database, embedder, settings } = dependencies;
   const { search } = settings;
   const responses = {
     200: searchBody,
     ...BODY_PROBLEMS,
+    409: problem,
     422: problem,
     ...COMMON_PROBLEMS,
   } as const;
@@ -42,21 +43,29 @@ export const searchDocuments: FastifyPluginAsyncZod<ApiDependencies> = async (ap
     schema: { body: searchRequest(settings), response: responses },
     handler: async (request) => {
       const { query, limit, threshold, token_budget, document_ids, metadata } = request.body;
+      const scope = { user_id: request.userId, model: embedder.model, documentIds: document_ids, metadata };
       const found = await searchChunks(database, {
-        user_id: request.userId,
+        ...scope,
         text: query,
         vector: await embedQuestion(embedder, { query, correlationId: request.id }),
-        model: embedder.model,
         threshold: threshold ?? search.threshold,
         limit: limit ?? search.maxChunks,
-        documentIds: document_ids,
-        metadata,
       });
+      if (found.length === 0 && (await hasOtherModels(database, scope))) throw modelMismatch();
       const { kept, used_tokens } = fitTokenBudget(found, token_budget ?? search.tokenBudget);
       return { results: kept.map(presentResult), used_tokens };
     },
   });
 };
+
+/** Documents that this search cannot see must not look like documents that hold no answer. */
+function modelMismatch(): AppError {
+  return new AppError({
+    kind: "conflict",
+    code: "embedding_model_mismatch",
+    message: "Nothing was found, but some documents were embedded by another model than the one asked.",
+  });
+}
 
 function searchRequest({ search, uploadLimits }: ApiSettings) {
   return z.strictObject({
