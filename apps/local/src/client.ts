@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { createReadStream, openAsBlob } from "node:fs";
+import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { AppError, mimeOfFilename } from "@pipeline/runtime";
@@ -57,7 +57,7 @@ export interface Client {
 
 export function createClient(options: { url: string; token: string }): Client {
   const call = async <T>(path: string, answer: z.ZodType<T>, body?: unknown): Promise<T> => {
-    const response = await fetch(`${options.url}/api/upload-pipeline${path}`, {
+    const response = await request(`${options.url}/api/upload-pipeline${path}`, {
       method: body === undefined ? "GET" : "POST",
       headers: { authorization: `Bearer ${options.token}`, "content-type": "application/json" },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -113,9 +113,22 @@ async function describeFile(path: string): Promise<FileDescription> {
 }
 
 async function putFile(path: string, url: string, upload: NonNullable<UploadAnswer["upload"]>): Promise<void> {
-  const response = await fetch(url, { method: upload.method, headers: upload.headers, body: await readFile(path) });
-  if (!response.ok) throw await problemOf(response);
-  await response.arrayBuffer();
+  const body = await openAsBlob(path);
+  const response = await request(url, { method: upload.method, headers: upload.headers, body });
+  if (response.ok) return void (await response.arrayBuffer());
+  const refusal = await problemOf(response);
+  // Another upload of the same file was faster, or an earlier answer was lost: what matters is that it is there.
+  if (refusal.code !== "upload_already_received") throw refusal;
+}
+
+async function request(url: string, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(url, init);
+  } catch (cause) {
+    const { origin } = new URL(url);
+    const message = `Nothing answers at ${origin}. Is the API running there?`;
+    throw new AppError({ kind: "transient", code: "api_unreachable", message, cause });
+  }
 }
 
 async function problemOf(response: Response): Promise<AppError> {

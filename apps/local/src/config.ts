@@ -1,6 +1,11 @@
 import { loadEnvironment, type Environment } from "@pipeline/runtime";
 
-/** The local stack's environment; `overrides` win, so that a command can choose a place for its data. */
+/** The local stack's environment; `overrides` win, an empty one unsets, so that a command can choose its own data. */
 export function loadLocalConfig(overrides: Record<string, string> = {}): Environment {
   return loadEnvironment({ ...process.env, ...overrides }, "local");
+}
+
+/** Whether somebody asked for a level of log lines. */
+export function isLogLevelChosen(): boolean {
+  return Boolean(process.env["LOG_LEVEL"]);
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -66,9 +66,22 @@ test("files of the caller's own are ingested and cited, and each bad one fails b
   }
 });
 
-test("questions of the caller's own are asked", async () => {
+test("questions of the caller's own are asked, also before the files, about fresh data of the demo's own", async () => {
   const letter = await file("asked.md", LETTER);
-  const demo = startCommand("apps/local/src/demo.ts", { args: [letter, "--ask", "How long do I have to object?"] });
+  const args = ["--ask", "How long do I have to object?", letter, letter, await file("copy.txt", LETTER)];
+  const env = { DATABASE_URL: "postgresql://nobody@127.0.0.1:1/none" };
+  const demo = startCommand("apps/local/src/demo.ts", { args, env });
   expect(await demo.ended, demo.output()).toBe(0);
-  expect(demo.output()).toMatch(/within six weeks[\s\S]*asked\.md, page 1/);
+  expect(demo.output()).toMatch(/within six weeks[\s\S]*(asked\.md|copy\.txt), page 1/);
+  expect(demo.output()).toContain("3 of 3 files complete, 1 of 1 questions answered.");
+});
+
+test("an interrupted demo leaves nothing behind", async () => {
+  const TMPDIR = join(directory, "tmp");
+  await mkdir(TMPDIR);
+  const demo = startCommand("apps/local/src/demo.ts", { env: { TMPDIR } });
+  await demo.printed(/Ingesting/);
+  demo.child.kill("SIGINT");
+  expect(await demo.ended).toBe(130);
+  expect(await readdir(TMPDIR)).toEqual([]);
 });

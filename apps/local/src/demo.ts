@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { createLogger } from "@pipeline/runtime";
 import { Command } from "commander";
 import { z } from "zod";
@@ -18,6 +18,7 @@ import {
   type Question,
 } from "./questions.ts";
 import { formatAnswer, formatFailures } from "./report.ts";
+import { repeatable } from "./repeatable.ts";
 import { startStack, type LocalStack } from "./stack.ts";
 
 const SAMPLES_DIRECTORY = join(import.meta.dirname, "../../../samples");
@@ -25,16 +26,16 @@ const SAMPLES = ["benefits-booklet.pdf", "home-policy.docx", "renewal-letter.md"
 /** Fewer confirmed answers than this and the demo has not shown what it promises. */
 const LEAST_CONFIRMED = 2;
 
-const optionsSchema = z.object({ ask: z.array(z.string()), verbose: z.boolean() });
+const optionsSchema = z.object({ ask: z.array(z.string()).default([]), verbose: z.boolean() });
 
 await new Command("demo")
   .description(
     "Boots the whole system on embedded stand-ins with fresh data, ingests documents, asks questions, prints cited answers.",
   )
   .argument("[files...]", "PDF, DOCX, HTML, Markdown or text files; the samples of this project when none are named")
-  .option("--ask <question...>", "questions to ask instead of the prepared ones", [])
+  .option("--ask <question>", "a question to ask instead of the prepared ones; may be given again", repeatable)
   .option("--verbose", "show the log of the services", false)
-  .addHelpText("after", "\nExits with 1 when a file fails or an answer cannot be confirmed.")
+  .addHelpText("after", "\nExits with 1 when a file fails, or an answer about the samples cannot be confirmed.")
   .action(async (files: string[], raw: unknown) => {
     const options = optionsSchema.parse(raw);
     process.exitCode = (await runDemo({ files, ...options })) ? 0 : 1;
@@ -47,21 +48,33 @@ interface DemoOptions {
   verbose: boolean;
 }
 
+/** Fresh data of its own, whatever database the shell names: a demo must not leave its documents among real ones. */
+const OWN_DATABASE = { DATABASE_URL: "", DATABASE_DIRECT_URL: "", SUPABASE_DB_HOST: "" };
+
 async function runDemo(options: DemoOptions): Promise<boolean> {
   const directory = await mkdtemp(join(tmpdir(), "upload-pipeline-demo-"));
-  const environment = loadLocalConfig({ DATA_DIR: directory });
+  const environment = loadLocalConfig({ ...OWN_DATABASE, DATA_DIR: directory });
   const log = createLogger({ level: options.verbose ? environment.LOG_LEVEL : "silent", service: "demo" });
   process.stdout.write("Starting database, storage, API and worker …\n");
-  const stack = await startStack({ environment, log, port: 0 });
-  const stopOnSignal = (): void => {
-    void stack.stop().finally(() => process.exit(130));
-  };
-  process.once("SIGINT", stopOnSignal);
-  try {
-    return await ingestAndAsk(stack, options);
-  } finally {
-    process.off("SIGINT", stopOnSignal);
+  const starting = startStack({ environment, log, port: 0 });
+  const clear = async (): Promise<void> => {
+    const stack = await starting;
     await stack.stop();
+  };
+  const onSignal = (): void => {
+    process.stdout.write("\nStopping …\n");
+    void (async () => {
+      await clear().catch(() => undefined);
+      await rm(directory, { recursive: true, force: true });
+      process.exit(130);
+    })();
+  };
+  process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
+  try {
+    const shown = await ingestAndAsk(await starting, options);
+    await clear();
+    return shown;
+  } finally {
     await rm(directory, { recursive: true, force: true });
   }
 }
@@ -72,10 +85,7 @@ async function ingestAndAsk(stack: LocalStack, options: DemoOptions): Promise<bo
   const paths = options.files.length > 0 ? options.files : SAMPLES.map((name) => join(SAMPLES_DIRECTORY, name));
 
   process.stdout.write(`Ingesting ${paths.length} file${paths.length === 1 ? "" : "s"} over ${stack.url}\n\n`);
-  const lines = createProgressLines(
-    paths.map((path) => basename(path)),
-    process.stdout,
-  );
+  const lines = createProgressLines(paths, process.stdout);
   const files = await Promise.all(paths.map((path) => ingestFile(client, path, lines)));
   lines.close();
 
@@ -83,12 +93,13 @@ async function ingestAndAsk(stack: LocalStack, options: DemoOptions): Promise<bo
   const context: AskContext = { client, database: stack.database, user_id, documentIds };
   const answers = documentIds.length === 0 ? [] : await answerQuestions(context, options);
   process.stdout.write(formatFailures(files));
-  return summarise(files, answers, { isAsking: options.ask.length > 0 });
+  return summarise(files, answers, options);
 }
 
 async function answerQuestions(context: AskContext, options: DemoOptions): Promise<Answer[]> {
+  if (options.files.length > 0 && options.ask.length === 0) return quoteDocuments(context);
   const answers: Answer[] = [];
-  for (const question of await chooseQuestions(context, options)) {
+  for (const question of await chooseQuestions(options)) {
     const answer = await ask(context, question);
     process.stdout.write(formatAnswer(answer));
     answers.push(answer);
@@ -96,22 +107,37 @@ async function answerQuestions(context: AskContext, options: DemoOptions): Promi
   return answers;
 }
 
-async function chooseQuestions(context: AskContext, options: DemoOptions): Promise<Question[]> {
+async function chooseQuestions(options: DemoOptions): Promise<Question[]> {
   if (options.ask.length > 0) return options.ask.map((text) => ({ text, expected: undefined }));
-  if (options.files.length === 0) return readSampleQuestions(SAMPLES_DIRECTORY);
-  const questions = await Promise.all(context.documentIds.map((id) => questionsFromDocument(context, id)));
-  return questions.flat();
+  return readSampleQuestions(SAMPLES_DIRECTORY);
+}
+
+/** Asks each document for sentences of its own, until two were found where they stand. */
+async function quoteDocuments(context: AskContext): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  for (const documentId of context.documentIds) {
+    let shown = 0;
+    for (const question of await questionsFromDocument(context, documentId)) {
+      if (shown === LEAST_CONFIRMED) break;
+      const answer = await ask(context, question);
+      if (!answer.isConfirmed) continue;
+      process.stdout.write(formatAnswer(answer));
+      answers.push(answer);
+      shown += 1;
+    }
+  }
+  return answers;
 }
 
 /** Says in one line what was shown. True: all of it. */
-function summarise(files: IngestedFile[], answers: Answer[], { isAsking }: { isAsking: boolean }): boolean {
+function summarise(files: IngestedFile[], answers: Answer[], { ask: asked, files: named }: DemoOptions): boolean {
   const complete = files.filter((file) => file.complete).length;
-  const confirmed = answers.filter((answer) => answer.isConfirmed).length;
-  const answered = isAsking ? answers.filter((answer) => answer.passage).length : confirmed;
-  const isShown = isAsking || confirmed >= Math.min(LEAST_CONFIRMED, answers.length);
-  const verb = isAsking ? "answered" : "confirmed on the cited page";
-  process.stdout.write(
-    `\n${complete} of ${files.length} files complete, ${answered} of ${answers.length} answers ${verb}.\n`,
-  );
+  const isAsking = asked.length > 0;
+  const good = answers.filter((answer) => (isAsking ? answer.passage !== undefined : answer.isConfirmed)).length;
+  const verdict = isAsking
+    ? `${good} of ${answers.length} questions answered`
+    : `${good} of ${answers.length} answers confirmed on the cited page`;
+  process.stdout.write(`\n${complete} of ${files.length} files complete, ${verdict}.\n`);
+  const isShown = named.length > 0 || isAsking || good >= LEAST_CONFIRMED;
   return complete === files.length && isShown;
 }

@@ -1,19 +1,19 @@
-import { basename } from "node:path";
 import { Command } from "commander";
 import { z } from "zod";
 import { createClient } from "./client.ts";
 import { ingestFile } from "./ingest.ts";
 import { createProgressLines } from "./progress-lines.ts";
+import { repeatable } from "./repeatable.ts";
 import { formatAnswer, formatFailures } from "./report.ts";
 
-const optionsSchema = z.object({ url: z.url(), token: z.string().min(1), ask: z.array(z.string()) });
+const optionsSchema = z.object({ url: z.url(), token: z.string().min(1), ask: z.array(z.string()).default([]) });
 
 await new Command("ingest")
   .description("Uploads files to a running API, watches them become searchable, and asks questions about them.")
   .argument("<files...>", "PDF, DOCX, HTML, Markdown or text files")
   .option("--url <url>", "where the API is", "http://127.0.0.1:8000")
   .requiredOption("--token <token>", "whose documents they become; see `pnpm dev-token`")
-  .option("--ask <question...>", "questions to ask about them", [])
+  .option("--ask <question>", "a question to ask about them; may be given again", repeatable)
   .addHelpText("after", "\nExits with 1 when a file fails.")
   .action(async (paths: string[], raw: unknown, command: Command) => {
     const parsed = optionsSchema.safeParse(raw);
@@ -26,10 +26,7 @@ await new Command("ingest")
 
 async function ingestFiles(paths: string[], options: z.infer<typeof optionsSchema>): Promise<boolean> {
   const client = createClient(options);
-  const lines = createProgressLines(
-    paths.map((path) => basename(path)),
-    process.stdout,
-  );
+  const lines = createProgressLines(paths, process.stdout);
   const files = await Promise.all(paths.map((path) => ingestFile(client, path, lines)));
   const documentIds = files.flatMap((file) => (file.complete ? [file.document_id] : []));
   for (const text of documentIds.length > 0 ? options.ask : []) {

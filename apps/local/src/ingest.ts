@@ -15,21 +15,21 @@ const POLL_MS = 100;
 export async function ingestFile(client: Client, path: string, lines: ProgressLines): Promise<IngestedFile> {
   const name = basename(path);
   const fail = (code: string, message: string, percent = 0): IngestedFile => {
-    lines.update(name, { percent, status: "failed", note: `${code}: ${message}` });
+    lines.update(path, { percent, status: "failed", note: `${code}: ${message}` });
     return { path, name, complete: false, code, message };
   };
   try {
-    lines.update(name, { percent: 0, status: "uploading" });
+    lines.update(path, { percent: 0, status: "uploading" });
     const { job_id, document_id } = await client.upload(path);
     const job = await watchJob(client, job_id, (now) => {
-      lines.update(name, { percent: now.progress.percent, status: describe(now) });
+      lines.update(path, { percent: now.progress.percent, status: describe(now) });
     });
     if (job.state !== "done") {
       return fail(job.last_error?.code ?? job.state, job.last_error?.message ?? "", job.progress.percent);
     }
     const statuses = await client.listStatuses(job_id);
     if (statuses.join() !== STATUSES.join()) return fail("history_incomplete", statuses.join(" → "), 100);
-    lines.update(name, { percent: 100, status: "complete", note: `${statuses.length} statuses in order` });
+    lines.update(path, { percent: 100, status: "complete", note: `${statuses.length} statuses in order` });
     return { path, name, complete: true, document_id };
   } catch (error) {
     const { code, message } = toAppError(error);

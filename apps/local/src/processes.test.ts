@@ -62,6 +62,17 @@ describe.skipIf(!hasParallelConnections())("separate processes: need a server", 
     return row?.done ?? 0;
   };
 
+  const heldBy = async (worker: Command): Promise<number> => {
+    const [row] = await test_database.database.many(
+      z.object({ held: z.number() }),
+      `select count(*)::int as held from ${test_database.database.schema}.upload_jobs j
+       join ${test_database.database.schema}.worker_sessions s on s.session_id = j.lease_session_id
+       where j.state = 'working' and s.pid = $1`,
+      [worker.child.pid ?? 0],
+    );
+    return row?.held ?? 0;
+  };
+
   /** How often each status was reached, over all jobs. */
   const countStatuses = async (): Promise<Record<string, number>> => {
     const rows = await test_database.database.many(
@@ -74,9 +85,12 @@ describe.skipIf(!hasParallelConnections())("separate processes: need a server", 
 
   test("two workers share 200 documents, each processed once and all complete", async () => {
     const client = await startApi();
-    await Promise.all([startWorker(), startWorker()]);
+    const workers = await Promise.all([startWorker(), startWorker()]);
     await uploadMany(client, 200);
     await expect.poll(countDone, { timeout: 120_000, interval: 200 }).toBe(200);
+    const shares = workers.map((worker) => worker.output().match(/"outcome":"completed"/g)?.length ?? 0);
+    expect(shares.reduce((sum, share) => sum + share)).toBe(200);
+    expect(Math.min(...shares)).toBeGreaterThan(0);
     expect(await countStatuses()).toEqual(allOnce(200));
     const claimers = await test_database.database.many(
       z.object({ chunks: z.number(), documents: z.number() }),
@@ -92,6 +106,9 @@ describe.skipIf(!hasParallelConnections())("separate processes: need a server", 
     await startWorker();
     await uploadMany(client, 200);
     await expect.poll(countDone, { timeout: 60_000, interval: 20 }).toBeGreaterThan(20);
+    // Stopped first, so that what it holds is there to be counted before it dies.
+    victim.child.kill("SIGSTOP");
+    await expect.poll(() => heldBy(victim), { timeout: 5_000 }).toBeGreaterThan(0);
     victim.child.kill("SIGKILL");
     expect(await countDone()).toBeLessThan(200);
     await expect.poll(countDone, { timeout: 120_000, interval: 200 }).toBe(200);

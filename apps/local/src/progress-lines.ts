@@ -1,6 +1,8 @@
+import { basename } from "node:path";
+
 /** Shows where each file stands: one line per file redrawn on a terminal, one line per change elsewhere. */
 export interface ProgressLines {
-  update(name: string, line: ProgressLine): void;
+  update(path: string, line: ProgressLine): void;
   close(): void;
 }
 
@@ -16,8 +18,8 @@ export interface Output {
   columns?: number;
 }
 
-export function createProgressLines(names: readonly string[], output: Output): ProgressLines {
-  const width = Math.min(40, Math.max(0, ...names.map((name) => name.length)));
+export function createProgressLines(paths: readonly string[], output: Output): ProgressLines {
+  const width = Math.min(40, Math.max(0, ...paths.map((path) => basename(path).length)));
   const shown = new Map<string, string>();
   let drawn = 0;
   const redraw = (): void => {
@@ -26,10 +28,10 @@ export function createProgressLines(names: readonly string[], output: Output): P
     drawn = shown.size;
   };
   return {
-    update: (name, line) => {
-      const text = format(name, width, line);
-      if (shown.get(name) === text) return;
-      shown.set(name, text);
+    update: (path, line) => {
+      const text = format(basename(path), width, line);
+      if (shown.get(path) === text) return;
+      shown.set(path, text);
       if (output.isTTY) redraw();
       else output.write(`${text}\n`);
     },

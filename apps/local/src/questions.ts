@@ -30,17 +30,26 @@ export async function readSampleQuestions(directory: string): Promise<Question[]
     .map((entry) => ({ text: entry.question, expected: entry.answer }));
 }
 
+/** How many sentences of a document are worth trying. */
+const CANDIDATES = 12;
+
 /**
- * Questions for a document that nobody has written any for: sentences from its first and its last third, each of which
- * must then be found on the page where it stands.
+ * Questions for a document that nobody has written any for: sentences spread over it that stand in it once, each of
+ * which should then be found on the page where it stands. Empty for documents without sentences.
  */
 export async function questionsFromDocument(reader: DocumentReader, documentId: string): Promise<Question[]> {
   const sentences = (await liveText(reader, documentId, { first: 1, last: Infinity }))
     .split(/(?<=[.!?])\s+|\n+/u)
     .map((sentence) => collapse(sentence))
     .filter((sentence) => sentence.length >= 25 && sentence.length <= 250 && !/[|#*_`<>\\[\]]/u.test(sentence));
-  const picked = new Set([1 / 3, 2 / 3].map((place) => sentences[Math.floor(sentences.length * place)]));
-  return [...picked].flatMap((sentence) => (sentence === undefined ? [] : [{ text: sentence, expected: sentence }]));
+  const once = sentences.filter((sentence) => sentences.indexOf(sentence) === sentences.lastIndexOf(sentence));
+  const step = Math.max(1, Math.floor(once.length / CANDIDATES));
+  const picked = once.filter((_, index) => index % step === Math.floor(step / 2)).slice(0, CANDIDATES);
+  // From both ends to the middle, so that the first two shown stand far apart.
+  const spread = picked.flatMap(
+    (_, index) => picked[index % 2 === 0 ? index / 2 : picked.length - (index + 1) / 2] ?? [],
+  );
+  return spread.map((sentence) => ({ text: sentence, expected: sentence }));
 }
 
 /** Asks, takes the first passage, and looks whether it and the pages that it cites really hold the answer. */

@@ -34,14 +34,18 @@ function verdictOf({ question, isConfirmed }: Answer): string[] {
 
 const EXCERPT_CHARACTERS = 240;
 
-/** The part of the passage around what was asked for, on one line. */
+/** The part of the passage around what was asked for, on one line, cut between words. */
 function excerptOf(text: string, wanted: string): string {
   const line = text
-    .replaceAll(/[*_`#|]+/gu, " ")
+    .replaceAll(/\|(?:\s*:?-{3,}:?\s*\|)+/gu, " ")
+    .replaceAll(/[*_`#|\\]+/gu, " ")
     .replaceAll(/\s+/gu, " ")
     .trim();
   const found = line.toLowerCase().indexOf(wanted.toLowerCase());
-  const start = Math.max(0, found - EXCERPT_CHARACTERS / 2);
-  const cut = line.slice(start, start + EXCERPT_CHARACTERS);
-  return `${start > 0 ? "… " : ""}${cut}${start + EXCERPT_CHARACTERS < line.length ? " …" : ""}`;
+  const from = Math.max(0, found - EXCERPT_CHARACTERS / 2);
+  const start = from === 0 ? 0 : line.indexOf(" ", from) + 1;
+  const rest = line.slice(start);
+  if (rest.length <= EXCERPT_CHARACTERS) return `${start > 0 ? "… " : ""}${rest}`;
+  const end = rest.lastIndexOf(" ", EXCERPT_CHARACTERS);
+  return `${start > 0 ? "… " : ""}${rest.slice(0, end > 0 ? end : EXCERPT_CHARACTERS)} …`;
 }

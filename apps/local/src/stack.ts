@@ -56,7 +56,7 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
     const verifyToken = createTokenVerifier({ secret });
     const settings = settingsFrom(environment);
     const api = await buildApi({ database, storage, embedder, notifier, verifyToken, log, settings });
-    closers.push(() => api.close());
+    closers.push(() => closeApi(api));
     address.url = await api.listen({ host: environment.SERVICE_HOST, port });
     return {
       url: address.url,
@@ -68,4 +68,11 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
     await stop();
     throw error;
   }
+}
+
+/** Answers what is in hand; an upload that still trickles in is cut off, and its sender can put it again. */
+async function closeApi(api: Awaited<ReturnType<typeof buildApi>>): Promise<void> {
+  const timer = setTimeout(() => api.server.closeAllConnections(), STOP_DEADLINE_MS);
+  await api.close();
+  clearTimeout(timer);
 }

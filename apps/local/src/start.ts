@@ -1,20 +1,24 @@
 import { dataDirectory, developmentUser, listenPort } from "@pipeline/composition";
-import { createLogger, toAppError, type Environment } from "@pipeline/runtime";
+import { createLogger, explainFailure, type Environment } from "@pipeline/runtime";
 import { Command } from "commander";
-import { loadLocalConfig } from "./config.ts";
+import { isLogLevelChosen, loadLocalConfig } from "./config.ts";
 import { startStack, type LocalStack } from "./stack.ts";
 
 await new Command("start")
   .description("Runs API and worker in one process on embedded stand-ins and keeps the data in DATA_DIR (.data).")
+  .addHelpText("after", "\nLOG_LEVEL=info shows a line per request and stage. DATABASE_URL takes another database.")
   .action(async () => {
     const environment = loadLocalConfig();
-    const log = createLogger({ level: environment.LOG_LEVEL, service: "local" });
+    // Unless somebody asks for them, log lines would push the token off the screen.
+    const level = isLogLevelChosen() ? environment.LOG_LEVEL : "warn";
+    const log = createLogger({ level, service: "local" });
     process.stdout.write("Starting …\n");
-    const stack = await startStack({ environment, log, port: listenPort(environment) }).catch((error: unknown) => {
+    const starting = startStack({ environment, log, port: listenPort(environment) });
+    stopOnSignal(starting);
+    const stack = await starting.catch((error: unknown) => {
       process.stderr.write(`${explainStart(error, environment)}\n`);
       process.exit(1);
     });
-    stopOnSignal(stack);
     await printWelcome(stack, environment);
   })
   .parseAsync();
@@ -23,12 +27,11 @@ function explainStart(error: unknown, environment: Environment): string {
   if (error instanceof Error && "code" in error && error.code === "EADDRINUSE") {
     return `Port ${listenPort(environment)} is taken by another process. Stop it, or set SERVICE_PORT to another port.`;
   }
-  const { code, message } = toAppError(error);
-  return `${code}: ${message}`;
+  return explainFailure(error);
 }
 
-/** The first Ctrl-C stops cleanly, the second at once. */
-function stopOnSignal(stack: LocalStack): void {
+/** The first Ctrl-C stops cleanly, even in the middle of the start; the second at once. */
+function stopOnSignal(starting: Promise<LocalStack>): void {
   let stopping = false;
   const onSignal = (): void => {
     if (stopping) process.exit(1);
@@ -36,11 +39,12 @@ function stopOnSignal(stack: LocalStack): void {
     process.stdout.write("\nStopping …\n");
     void (async () => {
       try {
+        const stack = await starting;
         await stack.stop();
         process.stdout.write("Stopped. The next start finds the data again.\n");
         process.exit(0);
       } catch (error) {
-        process.stderr.write(`Stopping failed. ${toAppError(error).message}\n`);
+        process.stderr.write(`Stopping failed. ${explainFailure(error)}\n`);
         process.exit(1);
       }
     })();
@@ -50,15 +54,16 @@ function stopOnSignal(stack: LocalStack): void {
 }
 
 async function printWelcome(stack: LocalStack, environment: Environment): Promise<void> {
-  const directory = dataDirectory(environment);
   const token = await stack.signToken(await developmentUser(environment));
+  const database = stack.database.kind === "embedded" ? "embedded" : "the server that DATABASE_URL names";
   process.stdout.write(`
-API     ${stack.url}
-Data    ${directory}
-Token   (valid for a day; \`pnpm token\` makes others)
+API       ${stack.url}
+Database  ${database}, schema ${stack.database.schemaName}
+Data      ${dataDirectory(environment)}
+Token     (valid for a day; \`pnpm dev-token\` makes others)
 ${token}
 
-Try     curl -H "authorization: Bearer $TOKEN" ${stack.url}/api/upload-pipeline/documents
-Stop    Ctrl-C
+Try       curl -H "authorization: Bearer $TOKEN" ${stack.url}/api/upload-pipeline/documents
+Stop      Ctrl-C
 `);
 }

@@ -19,7 +19,9 @@ test("every code that the source names is explained in docs/codes.md", async () 
     [...page.matchAll(/`([a-z][a-z0-9]*(?:_[a-z0-9]+)+|unauthorized|aborted)`/g)].map((match) => match[1]),
   );
   const texts = await Promise.all((await sources()).map((path) => readFile(join(ROOT, path), "utf8")));
-  const named = texts.flatMap((text) => [...text.matchAll(/\bcode: "([a-z0-9_]+)"/g)].map((match) => match[1]));
+  const named = texts.flatMap((text) =>
+    [...text.matchAll(/\b(?:code: |code = |Code\()"([a-z0-9_]+)"/g)].map((match) => match[1]),
+  );
   // "custom" is zod's own, for a refinement.
   const missing = new Set(named.filter((code) => code !== "custom" && !explained.has(code)));
   expect([...missing]).toEqual([]);

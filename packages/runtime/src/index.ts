@@ -1,5 +1,6 @@
 export * from "./environment.ts";
 export * from "./errors.ts";
+export * from "./explain-failure.ts";
 export * from "./formats.ts";
 export * from "./ids.ts";
 export * from "./limits.ts";
