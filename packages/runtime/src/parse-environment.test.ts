@@ -42,7 +42,7 @@ test("separate processes without a database are told to name one", () => {
 test("every fault is reported at once", () => {
   const faults = faultsOf({
     DATABASE_URL: "not a url",
-    ENVIRONMENT: "prod",
+    LOG_LEVEL: "loud",
     DEBUG: "maybe",
     SERVICE_PORT: "80000",
     OPENAI_API_KEY: "your-api-key-here",
@@ -52,7 +52,7 @@ test("every fault is reported at once", () => {
   expect(faults.map((fault) => fault.split(" ")[0])).toEqual([
     "DATABASE_URL",
     "DEBUG",
-    "ENVIRONMENT",
+    "LOG_LEVEL",
     "OPENAI_API_KEY",
     "RAG_VECTOR_DIMENSION",
     "SERVICE_PORT",
@@ -65,6 +65,12 @@ test.each([
   ["DATABASE_SCHEMA", 'x"; drop schema public'],
   ["OPENAI_BASE_URL", "localhost:8002"],
   ["CORS_ORIGINS", "https://ok.example.com, nonsense"],
+  ["CORS_ORIGINS", "https://ok.example.com/path"],
+  ["CORS_ORIGIN", "https://ok.example.com"],
+  ["SERVICE_PUBLIC_URL", "http://h/x?y"],
+  ["SUPABASE_DB_HOST", "other.example.com"],
+  ["SUPABASE_JWT_SECRET", "super-secret-jwt-token-with-at-least-32-characters-long"],
+  ["OPENAI_API_KEY", "sk-xxxxxxxxxxxxxxxx"],
   ["SUPABASE_JWT_SECRET", "short"],
   ["WORKER_RETRY_BASE_DELAY", "-1"],
   ["RAG_MAX_CHUNKS", "ten"],
@@ -83,6 +89,14 @@ test.each([
   const faults = faultsOf({ DATABASE_URL, SUPABASE_JWT_SECRET: value, OPENAI_API_KEY: value });
   expect(faults).toContain("SUPABASE_JWT_SECRET still holds a placeholder");
   expect(faults).toContain("OPENAI_API_KEY still holds a placeholder");
+});
+
+test("a site may have a word in its name that would make a key a placeholder", () => {
+  expect(faultsOf({ DATABASE_URL, CORS_ORIGINS: "https://your-insurance.example.com" })).toEqual([]);
+});
+
+test("an unknown environment hides none of the faults of a remote one", () => {
+  expect(faultsOf({ ENVIRONMENT: "prod" }).map((fault) => fault.split(" ")[0])).toContain("SUPABASE_URL");
 });
 
 test.each(["staging", "production"])("%s refuses every local stand-in and every missing secret", (ENVIRONMENT) => {
