@@ -7,7 +7,8 @@ create table documents (
   user_id uuid not null,
   -- whole milliseconds, as cursors carry them
   created_at timestamptz(3) not null default now(),
-  bytes_len bigint not null check (bytes_len >= 0),
+  -- up to what a JavaScript number holds exactly
+  bytes_len bigint not null check (bytes_len between 0 and 9007199254740991),
   -- the generation that search sees; null until one is complete
   live_generation integer,
   -- how many generations were begun; each job builds one
@@ -86,7 +87,8 @@ create unique index upload_jobs_one_active on upload_jobs (document_id)
 create unique index upload_jobs_generation on upload_jobs (document_id, generation);
 create index upload_jobs_by_user on upload_jobs (user_id, created_at desc, job_id);
 
--- The history. No foreign key: its check would lock the job row at every checkpoint; deleting a document deletes them.
+-- The history. No foreign key: its check would lock the job row at every checkpoint. A trigger on upload_jobs deletes the
+-- events of jobs that are deleted.
 create table events (
   event_id bigint generated always as identity,
   job_id uuid not null,
@@ -269,3 +271,16 @@ create trigger upload_jobs_guard after update on upload_jobs for each row
       'embedding_in_progress>embeddings_stored', 'embeddings_stored>complete')))
   )
   execute function refuse_change();
+
+-- However a job is deleted, alone or with its document, its history goes with it.
+create function forget_jobs() returns trigger
+language plpgsql
+set search_path from current
+as $$
+begin
+  delete from events e using gone g where e.job_id = g.job_id;
+  return null;
+end
+$$;
+create trigger upload_jobs_forget after delete on upload_jobs
+  referencing old table as gone for each statement execute function forget_jobs();

@@ -21,47 +21,45 @@ export interface Checkpoint extends Hold {
  * the ids whose fence still matched. The others changed nothing: their claim is lost.
  */
 export async function advanceJobs(db: Queryable, checkpoints: readonly Checkpoint[]): Promise<Set<string>> {
-  // Sorted, so that two batches never lock in opposite orders.
-  const sorted = checkpoints.toSorted((a, b) => (a.job_id < b.job_id ? -1 : 1));
   const moved = await db.many(
     z.object({ job_id: z.string() }),
-    // `is not distinct from` keeps the fence out of the join condition and the state out of reach of its partial index:
-    // either would become a nested loop of the batch over itself where statistics are stale.
-    `with input as (
-       select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
-         as i (job_id, fence, from_status, to_status, progress, detail)
-     ), moved as (
+    // The steps travel as one object that each row looks itself up in. A join would, with stale statistics, become a
+    // nested loop of the batch over itself.
+    `with moved as (
        update ${db.schema}.upload_jobs j
-       set status = i.to_status, progress = j.progress || i.progress::jsonb,
-           state = case i.to_status when 'complete' then 'done' else 'working' end,
-           finished_at = case i.to_status when 'complete' then now() end,
-           lease_session_id = case i.to_status when 'complete' then null else j.lease_session_id end,
-           lease_expires_at = now() + (($7::jsonb ->> i.to_status)::int * interval '1 ms'),
+       set status = ${STEP} ->> 'to', progress = j.progress || coalesce(${STEP} -> 'progress', '{}'),
+           state = case ${STEP} ->> 'to' when 'complete' then 'done' else 'working' end,
+           finished_at = case ${STEP} ->> 'to' when 'complete' then now() end,
+           lease_session_id = case ${STEP} ->> 'to' when 'complete' then null else j.lease_session_id end,
+           lease_expires_at = now() + (($3::jsonb ->> (${STEP} ->> 'to'))::int * interval '1 ms'),
            retry_count = 0, crash_count = 0, last_error = null, updated_at = now()
-       from input i
-       where j.job_id = i.job_id and j.state is not distinct from 'working'
-         and j.fence is not distinct from i.fence and j.status is not distinct from i.from_status
-       returning j.job_id, j.document_id, j.status, j.state, j.fence, i.detail
+       where j.job_id = any ($1::uuid[]) and j.state is not distinct from 'working'
+         and j.fence = (${STEP} ->> 'fence')::bigint and j.status = ${STEP} ->> 'from'
+       returning j.job_id, j.document_id, j.status, j.state, j.fence, ${STEP} -> 'detail' as detail
      ), followed as (
        update ${db.schema}.documents d
        set processing_status = m.status, updated_at = now()
        from moved m where d.document_id = m.document_id
      ), told as (
        insert into ${db.schema}.events (job_id, type, status, state, fence, detail)
-       select job_id, 'status', status, state, fence, detail::jsonb from moved
+       select job_id, 'status', status, state, fence, detail from moved
      )
      select job_id from moved`,
-    [
-      sorted.map((checkpoint) => checkpoint.job_id),
-      sorted.map((checkpoint) => checkpoint.fence),
-      sorted.map((checkpoint) => checkpoint.from),
-      sorted.map((checkpoint) => checkpoint.to),
-      sorted.map((checkpoint) => storableJson(checkpoint.progress)),
-      sorted.map((checkpoint) => (isEmpty(checkpoint.detail) ? null : storableJson(checkpoint.detail))),
-      LEASE_MS_BY_STATUS,
-    ],
+    [checkpoints.map((checkpoint) => checkpoint.job_id).toSorted(), stepsOf(checkpoints), LEASE_MS_BY_STATUS],
   );
   return new Set(moved.map((row) => row.job_id));
+}
+
+/** The step of the job `j`, out of `stepsOf`. */
+const STEP = "($2::jsonb -> j.job_id::text)";
+
+/** jsonb of job id → its step; a detail or progress that says nothing is left out. */
+function stepsOf(checkpoints: readonly Checkpoint[]): string {
+  const steps = checkpoints.map(({ job_id, fence, from, to, progress, detail }) => [
+    job_id,
+    { fence, from, to, ...(isEmpty(progress) ? {} : { progress }), ...(isEmpty(detail) ? {} : { detail }) },
+  ]);
+  return storableJson(Object.fromEntries(steps));
 }
 
 function isEmpty(record: Record<string, unknown>): boolean {

@@ -100,18 +100,30 @@ export interface DatabaseParts {
 
 export function buildDatabase(parts: DatabaseParts): Database {
   const schema = quoteIdentifier(parts.schemaName);
+  // The embedded database has nobody to keep waiting.
+  const limits = parts.kind === "postgres" ? TRANSACTION_LIMITS : "";
   let closed: Promise<void> | undefined;
   return {
     ...queryableOn(schema, (work) => withConnection(parts.pool, work)),
     kind: parts.kind,
     schemaName: parts.schemaName,
-    transaction: (work) => runTransaction(parts.pool, { schema, begin: "begin", work }),
+    transaction: (work) => runTransaction(parts.pool, { schema, begin: `begin;${limits}`, work }),
     snapshot: (work) =>
-      runTransaction(parts.pool, { schema, begin: "begin isolation level repeatable read, read only", work }),
+      runTransaction(parts.pool, { schema, begin: `begin isolation level repeatable read, read only;${limits}`, work }),
     listen: parts.listen,
     close: () => (closed ??= parts.close()),
   };
 }
+
+/**
+ * A worker that is frozen or cut off inside a transaction must not keep the rows that it locked: it ends
+ * before the lease of 12 s does, and its jobs still run elsewhere within 20 s. Set locally, because a pooler in transaction mode
+ * takes them neither at start-up nor for longer than the transaction.
+ */
+const TRANSACTION_LIMITS = `
+  set local idle_in_transaction_session_timeout = '10s';
+  set local lock_timeout = '10s';
+  set local statement_timeout = '${STATEMENT_TIMEOUT_MS}ms'`;
 
 /** A connection in use; once `broken` it must not go back into the pool. */
 interface Connection {

@@ -63,8 +63,17 @@ const UNEXPECTED: Translation = {
   message: "The database refused a statement.",
 };
 
+const LOGIN_REFUSED: Translation = {
+  kind: "permanent",
+  code: "database_login_refused",
+  message: "The database refuses this user or password.",
+};
+
 const BY_SQLSTATE: Readonly<Record<string, Translation>> = {
   "23505": { kind: "conflict", code: "already_exists", message: "A row with this key exists already." },
+  "28P01": LOGIN_REFUSED,
+  "28000": LOGIN_REFUSED,
+  "3D000": { kind: "permanent", code: "database_missing", message: "The server has no database of this name." },
   "23503": { kind: "conflict", code: "missing_reference", message: "A row that this one refers to is missing." },
 };
 

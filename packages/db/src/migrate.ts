@@ -20,6 +20,8 @@ export interface MigrationResult {
 export async function migrate(database: Database, directory = MIGRATIONS_DIRECTORY): Promise<MigrationResult> {
   const files = await readMigrations(directory);
   return database.transaction(async (tx) => {
+    // Migrations may take their time, and wait for each other.
+    await tx.run("set local statement_timeout = 0; set local lock_timeout = 0");
     // Transaction-scoped, so that it also works through a pooler in transaction mode. One for all schemas of the
     // database: they share the extension, and creating it twice at once fails.
     await tx.run("select pg_advisory_xact_lock(hashtextextended('migrate upload pipeline', 0))");
@@ -43,10 +45,11 @@ export async function checkSchemaVersion(database: Database, directory = MIGRATI
   const found = await findSchemaVersion(database);
   if (found === expected) return found;
   if (found === undefined) {
-    throw mismatch("schema_missing", `Schema ${database.schemaName} does not exist; run the migrations first.`);
+    throw mismatch("schema_missing", `Schema ${database.schemaName} does not exist; run "pnpm migrate" first.`);
   }
-  const code = found < expected ? "schema_older" : "schema_newer";
-  throw mismatch(code, `Schema ${database.schemaName} is at version ${found}, this code needs ${expected}.`);
+  const [code, remedy] =
+    found < expected ? ["schema_older", 'run "pnpm migrate"'] : ["schema_newer", "deploy newer code"];
+  throw mismatch(code, `Schema ${database.schemaName} is at version ${found}, this code needs ${expected}: ${remedy}.`);
 }
 
 const MIGRATIONS_DIRECTORY = join(import.meta.dirname, "../../../migrations");

@@ -289,6 +289,34 @@ test("a job that costs three workers on one stage is dead-lettered as poison", a
   expect(await readHistory(opened.database, job.job_id)).toContain("deadlettered:uploaded");
 });
 
+test("a session that ended without its jobs costs them no crash", async () => {
+  const { job } = await createQueuedJob(opened.database);
+  for (let round = 0; round < 4; round++) {
+    const session_id = await createSession(opened.database);
+    await claimOne(opened.database, session_id);
+    await endSession(opened.database, session_id);
+    expect(await rescueJobs(opened.database, { maxCrashes: 3 })).toEqual([{ job_id: job.job_id, state: "queued" }]);
+  }
+  expect(await readJob(opened.database, job.job_id)).toMatchObject({ crash_count: 0, fence: 8 });
+});
+
+test("nothing is claimed while claiming is paused", async () => {
+  await createQueuedJob(opened.database);
+  const session_id = await createSession(opened.database);
+  await opened.database.run("update upload_pipeline.queue_control set paused_at = now()");
+  expect(await claimJobs(opened.database, { session_id, limit: 1 })).toEqual([]);
+  await opened.database.run("update upload_pipeline.queue_control set paused_at = null");
+  expect(await claimJobs(opened.database, { session_id, limit: 1 })).toHaveLength(1);
+});
+
+test("a job's history goes with it, however it is deleted", async () => {
+  const { document, job } = await createQueuedJob(opened.database);
+  const kept = await createQueuedJob(opened.database);
+  await opened.database.run("delete from upload_pipeline.documents where document_id = $1", [document.document_id]);
+  expect(await readHistory(opened.database, job.job_id)).toEqual([]);
+  expect(await readHistory(opened.database, kept.job.job_id)).not.toEqual([]);
+});
+
 test("progress forgives crashes", async () => {
   const { job } = await createQueuedJob(opened.database);
   const session_id = await createSession(opened.database);

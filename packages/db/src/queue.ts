@@ -18,7 +18,7 @@ const STAGE_BY_STATUS = JSON.stringify(
 
 /**
  * Takes up to `limit` queued jobs in fair order for a live session and raises their fences. Answers fewer when fewer
- * are free, none when the session has expired.
+ * are free, none when the session has expired or claiming is paused.
  */
 export function claimJobs(db: Queryable, input: { session_id: string; limit: number }): Promise<Claim[]> {
   return db.many(
@@ -28,6 +28,7 @@ export function claimJobs(db: Queryable, input: { session_id: string; limit: num
        where state = 'queued'
          and exists (select from ${db.schema}.worker_sessions s
                      where s.session_id = $1 and s.ended_at is null and s.expires_at > now())
+         and not exists (select from ${db.schema}.queue_control where paused_at is not null)
        order by turn, priority, seq
        limit $2
        for no key update skip locked
@@ -87,11 +88,15 @@ export function promoteDueJobs(db: Queryable, limit = 1_000): Promise<number> {
   );
 }
 
+/** The crash count of a rescued job `j` once this rescue has been counted. */
+const CRASHES = "(j.crash_count + ((select crashes from counted) ->> j.job_id::text)::int)";
+
 const rescuedRow = z.object({ job_id: z.string(), state: z.enum(["queued", "deadletter"]) });
 export type RescuedJob = z.infer<typeof rescuedRow>;
 
 /**
- * Takes jobs back from workers that died or overran a stage's deadline; the raised fence shuts the old holder out.
+ * Takes jobs back from workers that died, that ended without them, or that overran a stage's deadline; the raised fence
+ * shuts the old holder out.
  * A job that cost `maxCrashes` workers on one stage is dead-lettered as `poison_job`.
  */
 export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: number }): Promise<RescuedJob[]> {
@@ -100,27 +105,32 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
     // Looked for first, locked second, and only if the fence is still the same: a lock on the join would, once a job was
     // claimed anew in between, pair the new claim with the old session and take it from a live worker.
     `with suspect as materialized (
-       select j.job_id, j.fence, s.session_id is null or s.ended_at is not null or s.expires_at <= now() as is_orphan
+       select j.job_id, j.fence, s.session_id is null or s.ended_at is not null or s.expires_at <= now() as is_orphan,
+         -- a session that was ended is no crash: its process gave up what it could not account for
+         case when s.ended_at is null then 1 else 0 end as crashes
        from ${db.schema}.upload_jobs j
        left join ${db.schema}.worker_sessions s on s.session_id = j.lease_session_id
        where j.state = 'working'
          and (s.session_id is null or s.ended_at is not null or s.expires_at <= now() or j.lease_expires_at <= now())
        limit $2
      ), stale as materialized (
-       select locked.job_id from suspect s cross join lateral (
+       select locked.job_id, s.crashes from suspect s cross join lateral (
          select j.job_id from ${db.schema}.upload_jobs j
          where j.job_id = s.job_id and j.fence = s.fence and j.state = 'working'
            and (s.is_orphan or j.lease_expires_at <= now())
          for no key update skip locked
        ) locked
+     ), counted as materialized (
+       -- one object: joining a CTE could scan the whole table under a generic plan
+       select jsonb_object_agg(job_id, crashes) as crashes from stale
      ), rescued as (
        update ${db.schema}.upload_jobs j
-       set state = case when j.crash_count + 1 >= $1 then 'deadletter' else 'queued' end,
-           finished_at = case when j.crash_count + 1 >= $1 then now() end,
-           last_error = case when j.crash_count + 1 < $1 then j.last_error else jsonb_build_object(
+       set state = case when ${CRASHES} >= $1 then 'deadletter' else 'queued' end,
+           finished_at = case when ${CRASHES} >= $1 then now() end,
+           last_error = case when ${CRASHES} < $1 then j.last_error else jsonb_build_object(
              'stage', $3::jsonb ->> j.status, 'code', 'poison_job', 'retryable', false, 'at', now(),
              'message', 'The workers that processed this document kept dying.') end,
-           crash_count = j.crash_count + 1, fence = j.fence + 1,
+           crash_count = ${CRASHES}, fence = j.fence + 1,
            lease_session_id = null, lease_expires_at = null, updated_at = now()
        where j.job_id = any (array(select job_id from stale)) and j.state = 'working'
        returning j.job_id, j.status, j.state, j.fence, j.crash_count

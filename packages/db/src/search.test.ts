@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { STATUSES } from "./pipeline.ts";
-import { searchChunks, type ChunkQuery } from "./search.ts";
+import { hasOtherModels, searchChunks, type ChunkQuery } from "./search.ts";
 import {
   createCompleteDocument,
   openTestDatabase,
@@ -104,6 +104,11 @@ test("only vectors of the asked model are compared", async () => {
   expect(await textsFor(made.user_id, { model: "new-model" })).toEqual(["new"]);
   expect(await textsFor(made.user_id, { model: "old-model" })).toEqual(["old"]);
   expect(await textsFor(made.user_id, { model: "other-model" })).toEqual([]);
+  const scope = { user_id: made.user_id, documentIds: undefined, metadata: undefined };
+  expect(await hasOtherModels(opened.database, { ...scope, model: "other-model" })).toBe(true);
+  const old = { ...scope, model: "old-model", documentIds: [made.document_id] };
+  expect(await hasOtherModels(opened.database, old)).toBe(false);
+  expect(await hasOtherModels(opened.database, { ...scope, user_id: randomUUID(), model: "x" })).toBe(false);
 });
 
 test("nothing below the threshold is answered, whatever its words", async () => {

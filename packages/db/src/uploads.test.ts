@@ -94,7 +94,7 @@ test("the same upload again is a duplicate and changes nothing", async () => {
   const promise = uploadPromise();
   const first = await register(promise);
   const second = await register(again(promise, { filename: "renamed.txt" }));
-  expect(second).toEqual({ document: first.document, job: first.job, duplicate: true });
+  expect(second).toEqual({ document: first.document, job: first.job, duplicate: true, replaced_path: null });
 });
 
 test("a finished document's file again is a duplicate", async () => {

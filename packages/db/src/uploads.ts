@@ -28,6 +28,8 @@ export interface RegisteredUpload {
   job: JobRow;
   /** True: an earlier job for this very file is under way or done, and nothing was made. */
   duplicate: boolean;
+  /** Storage key of the failed attempt that this one replaces; nothing refers to it any more. */
+  replaced_path: string | null;
 }
 
 /**
@@ -39,10 +41,16 @@ export async function registerUpload(tx: Queryable, upload: UploadPromise): Prom
   const document = (await findDocument(tx, upload)) ?? (await insertDocument(tx, upload));
   const latest = await findLatestJob(tx, document.document_id);
   if (latest && (latest.state === "done" || !isTerminal(latest.state))) {
-    return { document, job: latest, duplicate: true };
+    return { document, job: latest, duplicate: true, replaced_path: null };
   }
   const promised = await startGeneration(tx, document.document_id, upload);
-  return { document: promised.document, job: await insertJob(tx, upload, promised), duplicate: false };
+  const job = await insertJob(tx, upload, promised);
+  return { document: promised.document, job, duplicate: false, replaced_path: replacedPath(document, upload) };
+}
+
+/** A document that search sees keeps its file until the new one is complete. */
+function replacedPath(before: DocumentRow, upload: UploadPromise): string | null {
+  return before.raw_path === upload.raw_path || before.live_generation !== null ? null : before.raw_path;
 }
 
 /**
