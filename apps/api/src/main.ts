@@ -1,6 +1,6 @@
 import { createEmbedder, listenPort, openDatabase, openStorage, publicUrl, tokenSecret } from "@pipeline/composition";
 import { checkSchemaVersion, createNotifier } from "@pipeline/db";
-import { createLogger } from "@pipeline/runtime";
+import { createLogger, explainFailure } from "@pipeline/runtime";
 import { buildApi } from "./app.ts";
 import { createTokenVerifier } from "./auth/token-verifier.ts";
 import { closeOnSignal } from "./close-on-signal.ts";
@@ -19,7 +19,13 @@ function exitOn(event: "unhandledRejection" | "uncaughtException"): void {
 exitOn("unhandledRejection");
 exitOn("uncaughtException");
 
-await start(config);
+try {
+  await start(config);
+} catch (error) {
+  log.fatal({ err: error }, "API did not start");
+  process.stderr.write(`The API did not start. ${explainFailure(error)}\n`);
+  process.exit(1);
+}
 
 /** Serves until a signal comes. Whatever is wrong at the start ends the process with 1. */
 async function start({ environment, build }: ApiConfig): Promise<void> {

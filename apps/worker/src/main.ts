@@ -1,6 +1,6 @@
 import { createEmbedder, openDatabase, openStorage, publicUrl } from "@pipeline/composition";
 import { checkSchemaVersion } from "@pipeline/db";
-import { ConfigError, createLogger, describeError, type Logger } from "@pipeline/runtime";
+import { ConfigError, createLogger, describeError, explainFailure, type Logger } from "@pipeline/runtime";
 import { loadWorkerConfig, type WorkerConfig } from "./config.ts";
 import { createWorker, type Worker } from "./worker.ts";
 
@@ -13,7 +13,13 @@ const log = createLogger({
   service: "worker",
 });
 exitOnFatalErrors(log);
-await runWorker(config, log);
+try {
+  await runWorker(config, log);
+} catch (error) {
+  log.fatal({ err: error }, "worker did not start");
+  process.stderr.write(`The worker did not start. ${explainFailure(error)}\n`);
+  process.exit(1);
+}
 
 function loadConfigOrExit(): WorkerConfig {
   try {

@@ -12,8 +12,8 @@ const HEAD_BYTES = 256 * 1024;
 /** Where readers look for a PDF's header: mail gateways and web servers put bytes in front. */
 const PDF_HEADER_WITHIN = 1024;
 
-const HTML_TAG =
-  /<(?:!doctype|html|head|body|title|meta|div|p|h[1-6]|table|ul|ol|li|span|a|b|i|em|strong|br|img|section|article|main)[\s>/]/i;
+/** Any tag or entity: letters that mail programs wrote hold little else than <pre>, <font> or <center>. */
+const HTML_TAG = /<(?:!doctype|!--|\/?[a-z][a-z0-9]*)(?:[\s>/]|$)|&(?:[a-z]{2,8}|#\d{1,7});/i;
 const HTML_START = /^\s*(?:<\?xml[^>]*>\s*)?(?:<!--[\s\S]{0,2000}?-->\s*)?<(?:!doctype\s+html|html)[\s>]/i;
 
 /**

@@ -53,6 +53,7 @@ export const createUpload: FastifyPluginAsyncZod<ApiDependencies> = async (app, 
     handler: async (request, reply) => {
       const promise = promiseOf(request, limits);
       const registered = await database.transaction((tx) => registerUpload(tx, promise));
+      if (registered.replaced_path !== null) await removeReplaced(dependencies, registered.replaced_path);
       const opened = await openUploadLink(dependencies, { registered, promise });
       const body = { ...presentUpload(opened), duplicate: registered.duplicate };
       if (registered.duplicate) return reply.code(200).send(body);
@@ -60,6 +61,15 @@ export const createUpload: FastifyPluginAsyncZod<ApiDependencies> = async (app, 
     },
   });
 };
+
+/** The file of a failed attempt. A store that is away does not stop the new attempt; what stays is swept up later. */
+async function removeReplaced({ storage, log }: ApiDependencies, path: string): Promise<void> {
+  try {
+    await storage.remove([path]);
+  } catch (err) {
+    log.warn({ err }, "replaced file not removed");
+  }
+}
 
 function uploadRequest(limits: UploadLimits) {
   return z.strictObject({

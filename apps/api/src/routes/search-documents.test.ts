@@ -106,6 +106,18 @@ describe("POST /search", () => {
     expect(await findTexts({ query, threshold: -1, document_ids: [booklet.document_id] }, stranger)).toEqual([]);
   });
 
+  it("says so when documents cannot be seen because another model embedded them", async () => {
+    const other = randomUUID();
+    const passages = [{ text: DENTAL }];
+    const { document_id } = await completeDocument(api.database, { user_id: other, filename: "a.txt", passages });
+    await api.database.run(
+      `update ${api.database.schema}.document_chunks set embed_model = 'other' where document_id = $1`,
+      [document_id],
+    );
+    const answer = await search({ query: "dental treatment" }, other);
+    expect(problemOf(answer)).toMatchObject({ status: 409, code: "embedding_model_mismatch" });
+  });
+
   it("takes questions of any script and of no words", async () => {
     for (const query of ["???", "ab 'c' & (d | !e) \\ :*", "Selbstbehalt für Krankenhäuser 🏥", "自己負担額"]) {
       expect((await search({ query })).status).toBe(200);
