@@ -14,7 +14,9 @@ export interface ListenConnection {
   connectTimeoutMs: number;
 }
 
+/** The first wait; each further one in a row is twice as long, up to the longest, so that a wrong address fills no log. */
 const RECONNECT_MS = 2_000;
+const LONGEST_RECONNECT_MS = 60_000;
 
 /** LISTEN needs a session of its own; when it is lost it is opened again, and polling covers the gap. */
 export async function listenOnOwnConnection(
@@ -24,6 +26,7 @@ export async function listenOnOwnConnection(
   const closing = new AbortController();
   let client: Client | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let waitMs = RECONNECT_MS;
 
   const connect = async (): Promise<void> => {
     const attempt = openClient(connection);
@@ -34,7 +37,8 @@ export async function listenOnOwnConnection(
       isLost = true;
       void closeQuietly(attempt);
       listener.onLost(error);
-      timer = setTimeout(() => void connect(), RECONNECT_MS);
+      timer = setTimeout(() => void connect(), waitMs);
+      waitMs = Math.min(LONGEST_RECONNECT_MS, 2 * waitMs);
     };
     attempt.on("error", lose);
     attempt.on("end", () => lose(new Error("connection ended")));
@@ -42,6 +46,7 @@ export async function listenOnOwnConnection(
     try {
       await attempt.connect();
       await attempt.query(`listen ${quoteIdentifier(listener.channel)}`);
+      waitMs = RECONNECT_MS;
       if (!closing.signal.aborted) listener.onListening();
     } catch (error) {
       lose(error);

@@ -1,5 +1,5 @@
-import { setImmediate, setTimeout as delay } from "node:timers/promises";
 import type { Database } from "./database.ts";
+import { hearsNotifications } from "./hears-notifications.ts";
 
 /** Tells idle workers that there is work. Polling finds it anyway; this only makes it sooner. */
 export interface Notifier {
@@ -57,82 +57,45 @@ export function createNotifier(
 export interface WorkListener {
   /** There may be work: somebody said so, or may have while nobody listened. */
   onWork: () => void;
-  /** The connection was lost, or could not be tested; it is opened again. Polling covers the gap. */
+  /** The connection was lost, or there is none yet; it is opened again. Polling covers the gap. */
   onLost: (error: unknown) => void;
-  /** Told after each connection. False: wake-ups do not arrive here, and nobody listens any more. */
+  /** Told once. False: wake-ups do not arrive here, and nobody listens. */
   onTested?: (doArrive: boolean) => void;
-  /** How long the test waits once its own notification was sent. */
+  /** How long to wait for a test notification; 2 s by default. */
   testMs?: number;
 }
 
 /** A notification takes milliseconds; a pooler in transaction mode loses it however long one waits. */
 const TEST_MS = 2_000;
-const TEST_PAYLOAD = "test";
 
 /**
- * Calls back when there may be work, until the returned function is called. Every new connection is tested with a
- * notification of its own, because LISTEN through a pooler succeeds and hears nothing. Resolves when the first test is
- * over or cannot be made.
+ * Calls back when there may be work, until the returned function is called. Listens only once it is proven that
+ * notifications arrive. Resolves when it listens, knows that it need not, or the first try has failed; others follow.
  */
 export async function listenForWork(database: Database, listener: WorkListener): Promise<() => Promise<void>> {
-  const channel = channelOf(database.schemaName);
-  let arrival = Promise.withResolvers<Arrival>();
-  let testing: Promise<void> | undefined;
-
-  const test = async (): Promise<void> => {
-    arrival = Promise.withResolvers();
-    const outcome = await testArrival({ database, channel, arrival: arrival.promise, ms: listener.testMs ?? TEST_MS });
-    if (outcome === "lost") return;
-    listener.onTested?.(outcome === "arrived");
-    if (outcome === "silent") await stop();
-  };
-  const lose = (error: unknown): void => {
-    arrival.resolve("lost");
+  const { onWork, onTested = () => undefined, testMs = TEST_MS } = listener;
+  const stopping = new AbortController();
+  const begun = Promise.withResolvers<void>();
+  const onLost = (error: unknown): void => {
+    begun.resolve();
     listener.onLost(error);
   };
-  const listening = database.listen(channel, {
-    onNotify: (payload) => {
-      arrival.resolve("arrived");
-      if (payload !== TEST_PAYLOAD) listener.onWork();
-    },
-    onListening: () => {
-      // Covers whatever was announced while nobody listened.
-      listener.onWork();
-      testing = test().catch(lose);
-    },
-    onLost: lose,
-  });
-  let stopped: Promise<void> | undefined;
-  const stop = (): Promise<void> => (stopped ??= listening.then((unlisten) => unlisten()));
-  await listening;
-  await testing;
-  return stop;
-}
-
-type Arrival = "arrived" | "silent" | "lost";
-
-/** Sends through the pool, as everybody does who announces work. */
-async function testArrival(test: {
-  database: Database;
-  channel: string;
-  arrival: Promise<Arrival>;
-  ms: number;
-}): Promise<Arrival> {
-  await test.database.run("select pg_notify($1, $2)", [test.channel, TEST_PAYLOAD]);
-  const cancelling = new AbortController();
-  const silence = waitInSilence(test.ms, cancelling.signal);
-  try {
-    return await Promise.race([test.arrival, silence]);
-  } finally {
-    cancelling.abort();
-  }
-}
-
-async function waitInSilence(ms: number, signal: AbortSignal): Promise<Arrival> {
-  await delay(ms, undefined, { signal }).catch(() => undefined);
-  // Where this process was busy all the time, what has arrived is read only now.
-  await setImmediate();
-  return "silent";
+  const begin = async (): Promise<() => Promise<void>> => {
+    const doArrive = await hearsNotifications(database, { waitMs: testMs, signal: stopping.signal, onLost });
+    if (doArrive !== undefined) onTested(doArrive);
+    if (!doArrive) return async () => undefined;
+    const channel = channelOf(database.schemaName);
+    // Whatever was announced while nobody listened is covered by one wake-up at each connection.
+    return database.listen(channel, { onNotify: onWork, onListening: onWork, onLost });
+  };
+  const listening = begin();
+  listening.then(() => begun.resolve(), onLost);
+  await begun.promise;
+  return async () => {
+    stopping.abort();
+    const unlisten = await listening.catch(() => undefined);
+    await unlisten?.();
+  };
 }
 
 async function notifyWorkers(database: Database): Promise<void> {

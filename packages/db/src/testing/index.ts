@@ -4,5 +4,6 @@ export * from "./factories.ts";
 export * from "./failpoint.ts";
 export * from "./intercept-statements.ts";
 export * from "./observe-job.ts";
+export * from "./pgbouncer.ts";
 export * from "./raw-jobs.ts";
 export * from "./test-database.ts";
