@@ -209,3 +209,17 @@ test("closing twice is fine, and a closed database is unavailable", async () => 
   await expect(another.database.run("select 1")).rejects.toMatchObject({ code: "database_unavailable" });
   await another.close();
 });
+
+test.skipIf(!hasParallelConnections())(
+  "a transaction that nobody goes on with ends before its worker's lease does: needs a server",
+  async () => {
+    const setting = z.object({ idle: z.string(), lock: z.string(), statement: z.string() });
+    const settings = `select current_setting('idle_in_transaction_session_timeout') as idle,
+      current_setting('lock_timeout') as lock, current_setting('statement_timeout') as statement`;
+    const limits = { idle: "10s", lock: "10s", statement: "1min" };
+    expect(await opened.database.transaction((tx) => tx.many(setting, settings))).toEqual([limits]);
+    expect(await opened.database.snapshot((tx) => tx.many(setting, settings))).toEqual([limits]);
+    // Nothing stays behind on the connection, which a pooler may give to somebody else.
+    expect(await opened.database.many(setting, settings)).toEqual([{ idle: "0", lock: "0", statement: "0" }]);
+  },
+);
