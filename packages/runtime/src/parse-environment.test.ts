@@ -39,6 +39,14 @@ test("separate processes without a database are told to name one", () => {
   }
 });
 
+test("an address for wake-ups alone is no database", () => {
+  const address = { DATABASE_DIRECT_URL: DATABASE_URL };
+  for (const service of ["api", "worker", "local"] as const) {
+    expect(faultsOf(address, service)).toEqual([expect.stringMatching(/^DATABASE_URL is missing/)]);
+    expect(faultsOf({ DATABASE_URL, ...address }, service)).toEqual([]);
+  }
+});
+
 test("every fault is reported at once", () => {
   const faults = faultsOf({
     DATABASE_URL: "not a url",
