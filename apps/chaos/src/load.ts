@@ -21,7 +21,9 @@ export interface Load {
   /** Repeated uploads that became a second document or job. */
   doubled: { id: string; why: string }[];
   /** Puts one document into the store and its job into the queue; repeats both while the database is away. */
-  send(document: SampleDocument): Promise<SentDocument>;
+  send(document: SampleDocument): Promise<SentDocument & { user_id: string }>;
+  /** The same upload again, by the same user. */
+  repeat(document: SampleDocument, sent: { job_id: string; user_id: string }): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -41,12 +43,12 @@ export function createLoad(parts: { database: Database; storage: DiskStore; rand
       notifier.wake();
       const { document_id, job_id } = first.job;
       load.sent.push({ document_id, job_id });
-      if (random.next() < 0.1) {
-        const again = await upload(document, { ...parts, user_id });
-        load.repeated += 1;
-        if (again.job.job_id !== job_id) load.doubled.push({ id: again.job.job_id, why: `repeats job ${job_id}` });
-      }
-      return { document_id, job_id };
+      return { document_id, job_id, user_id };
+    },
+    repeat: async (document, { job_id, user_id }) => {
+      const again = await upload(document, { ...parts, user_id });
+      load.repeated += 1;
+      if (again.job.job_id !== job_id) load.doubled.push({ id: again.job.job_id, why: `repeats job ${job_id}` });
     },
     close: () => notifier.close(),
   };
@@ -67,6 +69,8 @@ export interface Pace {
  */
 const LARGEST_BACKLOG = 24;
 
+const REPEATED_SHARE = 0.1;
+
 /** Sends documents evenly over the time, fewer where the workers do not keep up. Ends early when aborted. */
 export async function sendSteadily(load: Load, parts: { random: Random; pace: Pace }): Promise<void> {
   const { documents, seconds, backlog, signal } = parts.pace;
@@ -78,7 +82,10 @@ export async function sendSteadily(load: Load, parts: { random: Random; pace: Pa
       if (performance.now() > endsAt) return;
       await delay(20);
     }
-    if (!signal.aborted) await load.send(writeDocument(parts.random, number));
+    if (signal.aborted) return;
+    const document = writeDocument(parts.random, number);
+    const sent = await load.send(document);
+    if (parts.random.next() < REPEATED_SHARE) await load.repeat(document, sent);
   }
 }
 

@@ -60,6 +60,7 @@ const jobRow = z.object({
   fence: z.number(),
   state: z.string(),
   status: z.string(),
+  updated_at: z.date(),
   seen_at: z.date(),
 });
 export type SeenJob = z.infer<typeof jobRow>;
@@ -67,7 +68,7 @@ export type SeenJob = z.infer<typeof jobRow>;
 export function listJobs(db: Queryable, jobIds: readonly string[]): Promise<SeenJob[]> {
   return db.many(
     jobRow,
-    `select job_id, fence, state, status, clock_timestamp() as seen_at
+    `select job_id, fence, state, status, updated_at, clock_timestamp() as seen_at
      from ${db.schema}.upload_jobs where job_id = any ($1::uuid[])`,
     [jobIds],
   );

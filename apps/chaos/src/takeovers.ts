@@ -69,10 +69,12 @@ export function createTakeovers(database: Database): Takeovers {
       open.map((claim) => claim.job_id),
     );
     const byId = new Map(jobs.map((job) => [job.job_id, job]));
-    for (const claim of open) {
+    const seen = open.flatMap((claim) => {
       const job = byId.get(claim.job_id);
-      if (job !== undefined) await look(claim, { job, database, stale });
-    }
+      return job !== undefined && look(claim, job) ? [{ job, staleFence: claim.fence }] : [];
+    });
+    // After all the looks: they take time.
+    for (const stealing of seen) await tryStaleWrites(database, stealing, stale);
   };
   return {
     watch: (worker) => void watched.push(worker),
@@ -104,19 +106,18 @@ function addClaims(claims: Map<string, LostClaim>, found: { worker: LostWorker; 
   }
 }
 
-/** The stale writes come twice: while the job waits for its next holder, and when it has one. */
-async function look(
-  claim: LostClaim,
-  { job, database, stale }: { job: SeenJob; database: Database; stale: StaleWrites },
-): Promise<void> {
+/**
+ * True when it is time for stale writes: they come twice, while the job waits for its next holder and when it has one. The
+ * claim itself is the last change of the row until its holder makes its first step.
+ */
+function look(claim: LostClaim, job: SeenJob): boolean {
   if (job.fence === claim.fence && job.state === "working") claim.heldUntil = job.seen_at;
-  const isRescued = job.fence > claim.fence;
-  const isTaken = job.fence > claim.fence + 1 || (isRescued && job.state === "deadletter");
-  if (isRescued && (claim.rescuedAt === undefined || isTaken)) {
-    claim.rescuedAt ??= job.seen_at;
-    if (isTaken) claim.takenAt = job.seen_at;
-    await tryStaleWrites(database, { job, staleFence: claim.fence }, stale);
-  }
+  if (job.fence <= claim.fence) return false;
+  const wasKnown = claim.rescuedAt !== undefined;
+  claim.rescuedAt ??= job.updated_at;
+  const isTaken = job.fence > claim.fence + 1 || job.state === "deadletter";
+  if (isTaken) claim.takenAt = job.updated_at;
+  return isTaken || !wasKnown;
 }
 
 /** What was seen is late by up to a poll; the events tell when. A claim itself leaves none, its first step does. */
