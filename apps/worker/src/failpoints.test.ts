@@ -50,6 +50,7 @@ describe.each(["a new file", "a file that was read", "a stage that fails"] as co
   let first: number;
   beforeAll(async () => {
     const whole = await walk(scenario);
+    await finish(whole.upload);
     const stored = whole.statements.findIndex((sql) => sql.includes("insert into") && sql.includes(".document_pages"));
     const failed = whole.statements.findIndex((sql) => sql.includes("with failed as"));
     first = scenario === "a stage that fails" ? failed + 1 : 1;
