@@ -18,8 +18,7 @@ export function judgeTakeovers(claims: readonly LostClaim[], outages: readonly O
   const late = claims.flatMap((claim) => {
     const tookMs = (claim.takenAt ?? claim.heldUntil).getTime() - claim.lostAt.getTime();
     if (tookMs <= PROMISED_MS + outageMs(claim, outages)) return [];
-    const how = claim.takenAt === undefined ? "was still in its name" : "was taken over";
-    return [{ id: claim.job_id, why: `${how} ${tookMs} ms after its worker's ${claim.kind}` }];
+    return [{ id: claim.job_id, why: describeLate(claim, tookMs) }];
   });
   const kinds = { kill: [], poison: [], zombie: [], hole: [] } satisfies Record<LossKind, LostClaim[]>;
   const byKind: Record<LossKind, LostClaim[]> = kinds;
@@ -34,6 +33,13 @@ export function judgeTakeovers(claims: readonly LostClaim[], outages: readonly O
     },
     late,
   };
+}
+
+function describeLate(claim: LostClaim, tookMs: number): string {
+  const how = claim.takenAt === undefined ? "was still in its name" : "was taken over";
+  const [rescuedMs] = since(claim, claim.rescuedAt);
+  const rescued = rescuedMs === undefined ? "never rescued" : `rescued after ${rescuedMs} ms`;
+  return `${how} ${tookMs} ms after the ${claim.kind} of worker ${claim.pid} at ${claim.lostAt.toISOString()}, ${rescued}`;
 }
 
 function figuresOf(claims: readonly LostClaim[], outages: readonly Outage[]): TakeoverFigures {

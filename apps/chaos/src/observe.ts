@@ -13,6 +13,7 @@ const heldRow = z.object({
   status: z.string(),
   pid: z.number(),
   started_at: z.date(),
+  updated_at: z.date(),
 });
 export type HeldJob = z.infer<typeof heldRow>;
 
@@ -20,7 +21,7 @@ export type HeldJob = z.infer<typeof heldRow>;
 export function listHeldJobs(db: Queryable, pids: readonly number[]): Promise<HeldJob[]> {
   return db.many(
     heldRow,
-    `select j.job_id, j.fence, j.crash_count, j.status, s.pid, s.started_at
+    `select j.job_id, j.fence, j.crash_count, j.status, j.updated_at, s.pid, s.started_at
      from ${db.schema}.upload_jobs j join ${db.schema}.worker_sessions s on s.session_id = j.lease_session_id
      where j.state = 'working' and s.pid = any ($1::int[])`,
     [pids],
@@ -31,7 +32,7 @@ export function listHeldJobs(db: Queryable, pids: readonly number[]): Promise<He
 export async function findHolder(db: Queryable, jobId: string): Promise<HeldJob | undefined> {
   const rows = await db.many(
     heldRow,
-    `select j.job_id, j.fence, j.crash_count, j.status, s.pid, s.started_at
+    `select j.job_id, j.fence, j.crash_count, j.status, j.updated_at, s.pid, s.started_at
      from ${db.schema}.upload_jobs j join ${db.schema}.worker_sessions s on s.session_id = j.lease_session_id
      where j.state = 'working' and j.job_id = $1`,
     [jobId],

@@ -44,6 +44,19 @@ test("a lost worker's job is followed until another worker has it, and every sta
   expect(takeovers.stale).toEqual({ tried: 12, accepted: [] });
 });
 
+test("a takeover counts from the next claim, even if that worker is lost before it makes a step", async () => {
+  await createQueuedJob(bench.database);
+  const first = await claimAs(LOST_PID);
+  await loseWorker(first.session_id);
+  const second = await claimAs(LOST_PID);
+  const claimedBy = new Date();
+  await loseWorker(second.session_id);
+  await claimAs(LOST_PID + 1);
+  await takeovers.poll();
+  const [claim] = await takeovers.settle();
+  expect(claim?.takenAt?.getTime()).toBeLessThanOrEqual(claimedBy.getTime());
+});
+
 test("a job that is still in a lost worker's name stays open", async () => {
   await createQueuedJob(bench.database);
   await claimAs(LOST_PID);

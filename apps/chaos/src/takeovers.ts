@@ -24,6 +24,8 @@ export interface LostClaim {
   /** How many jobs that worker had in hand, this one included. */
   in_hand: number;
   lostAt: Date;
+  /** When it had certainly been claimed. */
+  claimedAt: Date;
   /** Last seen still in the lost worker's name. */
   heldUntil: Date;
   rescuedAt?: Date;
@@ -90,19 +92,34 @@ export function createTakeovers(database: Database): Takeovers {
       );
       const byJob = Map.groupBy(events, (event) => event.job_id);
       for (const claim of all) readEvents(claim, byJob.get(claim.job_id) ?? []);
+      for (const claim of all) countNextHolder(claim, claims);
       return all;
     },
     stale,
   };
 }
 
+function keyOf({ job_id, fence }: { job_id: string; fence: number }): string {
+  return `${job_id} ${fence}`;
+}
+
 function addClaims(claims: Map<string, LostClaim>, found: { worker: LostWorker; held: readonly HeldJob[] }): void {
   const { kind, pid, lostAt, spawnedAt } = found.worker;
   const own = found.held.filter((job) => job.pid === pid && job.started_at >= spawnedAt);
-  for (const { job_id, fence, crash_count } of own) {
-    const key = `${job_id} ${fence}`;
+  for (const { job_id, fence, crash_count, updated_at: claimedAt } of own) {
+    const key = keyOf({ job_id, fence });
     if (claims.has(key)) continue;
-    claims.set(key, { kind, pid, job_id, fence, crash_count, in_hand: own.length, lostAt, heldUntil: lostAt });
+    claims.set(key, {
+      kind,
+      pid,
+      job_id,
+      fence,
+      crash_count,
+      in_hand: own.length,
+      lostAt,
+      claimedAt,
+      heldUntil: lostAt,
+    });
   }
 }
 
@@ -127,6 +144,12 @@ function readEvents(claim: LostClaim, events: readonly SeenEvent[]): void {
   const next = events.find((event) => event.fence > claim.fence + 1);
   if (next) claim.takenAt = earlier(claim.takenAt, next.created_at);
   if (rescue?.type === "deadlettered") claim.takenAt = rescue.created_at;
+}
+
+/** The next holder may have been lost at once, and left no trace but this. */
+function countNextHolder(claim: LostClaim, claims: ReadonlyMap<string, LostClaim>): void {
+  const next = claims.get(keyOf({ job_id: claim.job_id, fence: claim.fence + 2 }));
+  if (next) claim.takenAt = earlier(claim.takenAt, next.claimedAt);
 }
 
 function earlier(a: Date | undefined, b: Date): Date {
