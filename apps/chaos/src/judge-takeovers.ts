@@ -7,7 +7,15 @@ const PROMISED_MS = 20_000;
 
 export interface JudgedTakeovers {
   figures: Record<LossKind, TakeoverFigures>;
-  late: { id: string; why: string }[];
+  /** Jobs that stayed in the lost worker's name for too long: the rescue failed. */
+  rescuedLate: Offence[];
+  /** Jobs that no other worker had in time: for want of a rescue, or of a live worker with a free slot. */
+  takenLate: Offence[];
+}
+
+interface Offence {
+  id: string;
+  why: string;
 }
 
 /**
@@ -15,11 +23,8 @@ export interface JudgedTakeovers {
  * as much time is granted on top, and what it delayed stays out of the figures.
  */
 export function judgeTakeovers(claims: readonly LostClaim[], outages: readonly Outage[]): JudgedTakeovers {
-  const late = claims.flatMap((claim) => {
-    const tookMs = (claim.takenAt ?? claim.heldUntil).getTime() - claim.lostAt.getTime();
-    if (tookMs <= PROMISED_MS + outageMs(claim, outages)) return [];
-    return [{ id: claim.job_id, why: describeLate(claim, tookMs) }];
-  });
+  const lateBy = (pick: (claim: LostClaim) => Date | undefined): Offence[] =>
+    claims.filter((claim) => isLate(claim, { until: pick(claim) ?? claim.heldUntil, outages })).map(describeLate);
   const kinds = { kill: [], poison: [], zombie: [], hole: [] } satisfies Record<LossKind, LostClaim[]>;
   const byKind: Record<LossKind, LostClaim[]> = kinds;
   // Never taken from the lost worker: its last statement had finished the job.
@@ -31,15 +36,22 @@ export function judgeTakeovers(claims: readonly LostClaim[], outages: readonly O
       zombie: figuresOf(byKind.zombie, outages),
       hole: figuresOf(byKind.hole, outages),
     },
-    late,
+    rescuedLate: lateBy((claim) => claim.rescuedAt),
+    takenLate: lateBy((claim) => claim.takenAt),
   };
 }
 
-function describeLate(claim: LostClaim, tookMs: number): string {
-  const how = claim.takenAt === undefined ? "was still in its name" : "was taken over";
+function isLate(claim: LostClaim, span: { until: Date; outages: readonly Outage[] }): boolean {
+  const tookMs = span.until.getTime() - claim.lostAt.getTime();
+  return tookMs > PROMISED_MS + outageMs(claim, span.outages);
+}
+
+function describeLate(claim: LostClaim): Offence {
   const [rescuedMs] = since(claim, claim.rescuedAt);
-  const rescued = rescuedMs === undefined ? "never rescued" : `rescued after ${rescuedMs} ms`;
-  return `${how} ${tookMs} ms after the ${claim.kind} of worker ${claim.pid} at ${claim.lostAt.toISOString()}, ${rescued}`;
+  const [takenMs] = since(claim, claim.takenAt);
+  const worker = `${claim.kind} of worker ${claim.pid} at ${claim.lostAt.toISOString()}`;
+  const why = `rescued ${rescuedMs ?? "never"} and taken over ${takenMs ?? "never"} ms after the ${worker}`;
+  return { id: claim.job_id, why };
 }
 
 function figuresOf(claims: readonly LostClaim[], outages: readonly Outage[]): TakeoverFigures {

@@ -12,12 +12,17 @@ export async function writeReport(run: ChaosRun): Promise<ChaosReport> {
   const { options, server, faults, load, poison, takeovers } = run;
   const { database } = server;
   const lost = await takeovers.settle();
-  const { figures, late } = judgeTakeovers(lost, faults.outages);
+  const { figures, rescuedLate, takenLate } = judgeTakeovers(lost, faults.outages);
   const poisonJobId = poison.sent?.job_id;
   const jobIds = load.sent.map((sent) => sent.job_id).filter((id) => id !== poisonJobId);
   const leftovers = { copies: run.leftovers.length, allowed: lost.length };
   const inDatabase = await checkDatabase(database, { jobIds, poisonJobId });
-  const checks = [...inDatabase, checkOf("I13", IN_TIME, late), ...(await checkOutside(run, leftovers))];
+  const checks = [
+    ...inDatabase,
+    checkOf("rescue", `every job of a lost worker is free for others ${IN_TIME}`, rescuedLate),
+    checkOf("takeover", `every job of a lost worker is in other hands ${IN_TIME}`, takenLate),
+    ...(await checkOutside(run, leftovers)),
+  ];
   return {
     ok: checks.every((check) => !fails(check)) && !run.interrupted,
     interrupted: run.interrupted,
@@ -37,7 +42,7 @@ export async function writeReport(run: ChaosRun): Promise<ChaosReport> {
   };
 }
 
-const IN_TIME = "every job of a lost worker is in other hands within 20 s, time without a server not counted";
+const IN_TIME = "within 20 s, time without a server not counted";
 
 function fails({ total, severity }: Check): boolean {
   return total > 0 && severity === "error";
