@@ -25,7 +25,7 @@ test("each check has a line, and what was not named or not read is told", () => 
     "             and 2 more",
     "warn  I4   Fences never fall: 1",
     "             b-job  is queued",
-    "ok    I4   Fences never fall (900 unchanged for longer not read; --all reads them)",
+    "ok    I4   Fences never fall (900 not read; --all reads them)",
     "",
     "4 checks, 1 violated, 1 with warnings.",
     "",

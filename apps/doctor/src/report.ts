@@ -13,7 +13,7 @@ export function formatReport(diagnoses: readonly Diagnosis[]): string {
 function formatDiagnosis(diagnosis: Diagnosis): string[] {
   const { invariant, title, offending, total, unexamined } = diagnosis;
   const count = total === 0 ? "" : `: ${total}`;
-  const note = unexamined === 0 ? "" : ` (${unexamined} unchanged for longer not read; --all reads them)`;
+  const note = unexamined === 0 ? "" : ` (${unexamined} not read; --all reads them)`;
   const hidden = total - offending.length;
   return [
     `${verdictOf(diagnosis).padEnd(5)} ${invariant.padEnd(4)} ${title}${count}${note}`,

@@ -111,10 +111,7 @@ const PLANTS: Plant[] = [
   {
     title: PRESENT,
     why: "has no job",
-    sql: [
-      "delete from events where job_id in (select job_id from upload_jobs where document_id = $1)",
-      "delete from upload_jobs where document_id = $1",
-    ],
+    sql: ["delete from upload_jobs where document_id = $1"],
     subject: (ids) => ids.queued.document_id,
   },
   {
@@ -164,8 +161,8 @@ const PLANTS: Plant[] = [
   },
   {
     title: LEFT_OVER,
-    why: "events and no job",
-    sql: ["delete from upload_jobs where job_id = $1"],
+    why: "has events and no job",
+    sql: ["alter table upload_jobs disable trigger upload_jobs_forget", "delete from upload_jobs where job_id = $1"],
     subject: (ids) => ids.complete.job_id,
   },
   {
@@ -179,10 +176,9 @@ const PLANTS: Plant[] = [
   },
   ...["chunks", "pages"].map((what) => ({
     title: LEFT_OVER,
-    why: `${what} and no document`,
+    why: `has ${what} and no document`,
     sql: [
       `alter table document_${what} drop constraint document_${what}_document_id_fkey`,
-      "delete from events where job_id in (select job_id from upload_jobs where document_id = $1)",
       "delete from documents where document_id = $1",
     ],
     subject: (ids: HealthyDatabase) => ids.complete.document_id,

@@ -9,7 +9,7 @@ export interface Check {
   title: string;
   /** A warning is worth a look, but can be a healthy system under load or at rest. */
   severity: "error" | "warning";
-  /** What `settings` may bound it to: the jobs or the documents that changed last. Undefined: it reads them all. */
+  /** What `settings` may bound it to: so many jobs or documents, those that changed last. Undefined: it reads them all. */
   bound?: "jobs" | "documents";
   /** Left out unless `maxInHandPerUser` is set. */
   needsCap?: true;

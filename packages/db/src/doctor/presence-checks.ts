@@ -62,25 +62,43 @@ export const PRESENCE_CHECKS: readonly Check[] = [
     invariant: "D3",
     title: "Nothing is left of what was deleted",
     severity: "error",
+    bound: "jobs",
     sql: (schema) => `
-      select e.job_id::text as id, format('has %s events and no job', count(*)) as why
-      from ${schema}.events e
-      where not exists (select from ${schema}.upload_jobs j where j.job_id = e.job_id)
-      group by e.job_id
+      with recursive ${walk({ name: "told", key: "job_id", table: `${schema}.events`, schema })},
+        ${walk({ name: "cut", key: "document_id", table: `${schema}.document_chunks`, schema })},
+        ${walk({ name: "read", key: "document_id", table: `${schema}.document_pages`, schema })}
+      select key::text as id, 'has events and no job' as why
+      from (select key from told where key is not null limit $1) told
+      where not exists (select from ${schema}.upload_jobs j where j.job_id = key)
+      union all
+      select key::text, 'has chunks and no document'
+      from (select key from cut where key is not null limit $1) cut
+      where not exists (select from ${schema}.documents d where d.document_id = key)
+      union all
+      select key::text, 'has pages and no document'
+      from (select key from read where key is not null limit $1) read
+      where not exists (select from ${schema}.documents d where d.document_id = key)
       union all
       select j.job_id::text, format('belongs to document %s, which is not there', j.document_id)
       from ${schema}.upload_jobs j
-      where not exists (select from ${schema}.documents d where d.document_id = j.document_id)
-      union all
-      select c.document_id::text, format('has %s chunks and no document', count(*))
-      from ${schema}.document_chunks c
-      where not exists (select from ${schema}.documents d where d.document_id = c.document_id)
-      group by c.document_id
-      union all
-      select p.document_id::text, format('has %s pages and no document', count(*))
-      from ${schema}.document_pages p
-      where not exists (select from ${schema}.documents d where d.document_id = p.document_id)
-      group by p.document_id`,
-    parameters: () => [],
+      where not exists (select from ${schema}.documents d where d.document_id = j.document_id)`,
+    parameters: (settings) => [settings.recentJobs],
   },
 ];
+
+/**
+ * A recursive CTE of a table's distinct ids, one index lookup each, where reading nine million events took 10 s of a core.
+ * Bounded to fewer than there are jobs it begins at a random id, so that run after run sees all.
+ */
+function walk(over: { name: string; key: string; table: string; schema: string }): string {
+  const { name, key, table, schema } = over;
+  return `${name} (key) as (
+    (select ${key} from ${table}
+      where ${key} >= (select case when count(*) > $1 then gen_random_uuid() else '${FIRST_ID}' end from ${schema}.upload_jobs)
+      order by ${key} limit 1)
+    union all
+    select (select t.${key} from ${table} t where t.${key} > w.key order by t.${key} limit 1)
+    from ${name} w where w.key is not null)`;
+}
+
+const FIRST_ID = "00000000-0000-0000-0000-000000000000";
