@@ -9,6 +9,7 @@ import {
   type RunningWorker,
   type Work,
 } from "./queue-system.ts";
+import { runInLanes } from "./run-in-lanes.ts";
 
 interface Settings {
   minPollingIntervalMs?: number;
@@ -24,8 +25,6 @@ export const TUNED: Settings = { minPollingIntervalMs: 100, workerConcurrency: 1
 const APPLICATION = "bench";
 const QUEUE = "documents";
 const WORKFLOW = "document";
-/** Enqueued at once while a backlog is made; it has no way to insert many. */
-const FILL_PARALLEL = 10;
 
 export function createDbosSystem(settings: Settings): QueueSystem {
   return {
@@ -54,16 +53,10 @@ async function openProducer(url: string): Promise<Producer> {
   };
 }
 
+/** It has no way to insert many. */
 async function fill(url: string, { docs }: Backlog): Promise<void> {
   const producer = await openProducer(url);
-  let started = 0;
-  const enqueueInTurn = async (): Promise<void> => {
-    while (started < docs) {
-      started += 1;
-      await producer.enqueue();
-    }
-  };
-  await Promise.all(Array.from({ length: FILL_PARALLEL }, enqueueInTurn));
+  await runInLanes({ count: docs, laneCount: POOL_SIZE }, () => producer.enqueue());
   await producer.close();
 }
 

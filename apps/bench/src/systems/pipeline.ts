@@ -27,6 +27,7 @@ import {
   type RunningWorker,
   type Work,
 } from "./queue-system.ts";
+import { runInLanes } from "./run-in-lanes.ts";
 
 /** Jobs that the worker has in hand at once. */
 const IN_HAND = 1_000;
@@ -74,7 +75,7 @@ async function fill(database: Database, { docs, stages }: Backlog): Promise<void
 async function openProducer(url: string, { docs }: Backlog): Promise<Producer> {
   const database = openBenchDatabase(url, { poolSize: POOL_SIZE });
   const notifier = createNotifier(database, { onError: reportError });
-  const promised = await Promise.all(Array.from({ length: docs }, () => promiseUpload(database)));
+  const promised = await runInLanes({ count: docs, laneCount: POOL_SIZE }, () => promiseUpload(database));
   return {
     enqueue: async () => {
       const upload = promised.pop();
