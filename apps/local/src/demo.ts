@@ -26,6 +26,9 @@ const SAMPLES = ["benefits-booklet.pdf", "home-policy.docx", "renewal-letter.md"
 /** Fewer confirmed answers than this and the demo has not shown what it promises. */
 const LEAST_CONFIRMED = 2;
 
+/** Fresh data of its own, whatever database the shell names: a demo must not leave its documents among real ones. */
+const OWN_DATABASE = { DATABASE_URL: "", DATABASE_DIRECT_URL: "", SUPABASE_DB_HOST: "" };
+
 const optionsSchema = z.object({ ask: z.array(z.string()).default([]), verbose: z.boolean() });
 
 await new Command("demo")
@@ -47,9 +50,6 @@ interface DemoOptions {
   ask: string[];
   verbose: boolean;
 }
-
-/** Fresh data of its own, whatever database the shell names: a demo must not leave its documents among real ones. */
-const OWN_DATABASE = { DATABASE_URL: "", DATABASE_DIRECT_URL: "", SUPABASE_DB_HOST: "" };
 
 async function runDemo(options: DemoOptions): Promise<boolean> {
   const directory = await mkdtemp(join(tmpdir(), "upload-pipeline-demo-"));
