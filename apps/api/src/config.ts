@@ -7,7 +7,7 @@ export interface ApiConfig {
   build: string;
 }
 
-/** Throws ConfigError with every fault. */
+/** Prints every fault and ends the process when the configuration is broken. */
 export function loadApiConfig(): ApiConfig {
   const environment = loadEnvironment(process.env, "api");
   const commit = process.env["RENDER_GIT_COMMIT"] ?? environment.BUILD_COMMIT;

@@ -1,5 +1,5 @@
 import { hostname, tmpdir } from "node:os";
-import { type Environment, parseEnvironment } from "@pipeline/runtime";
+import { type Environment, loadEnvironment } from "@pipeline/runtime";
 import type { WorkerOptions } from "./options.ts";
 
 export interface WorkerConfig {
@@ -7,9 +7,9 @@ export interface WorkerConfig {
   options: WorkerOptions;
 }
 
-/** The worker process's configuration. Throws ConfigError with every fault. */
+/** The worker process's configuration. Prints every fault and ends the process when it is broken. */
 export function loadWorkerConfig(): WorkerConfig {
-  const environment = parseEnvironment(process.env, "worker");
+  const environment = loadEnvironment(process.env, "worker");
   return { environment, options: workerOptions(environment) };
 }
 

@@ -1,13 +1,13 @@
 import { createEmbedder, openDatabase, openStorage, publicUrl } from "@pipeline/composition";
 import { checkSchemaVersion } from "@pipeline/db";
-import { ConfigError, createLogger, describeError, explainFailure, type Logger } from "@pipeline/runtime";
+import { createLogger, explainFailure, type Logger } from "@pipeline/runtime";
 import { loadWorkerConfig, type WorkerConfig } from "./config.ts";
 import { createWorker, type Worker } from "./worker.ts";
 
 /** Below the 30 s that Render and Docker's compose file grant between SIGTERM and SIGKILL. */
 const DRAIN_MS = 25_000;
 
-const config = loadConfigOrExit();
+const config = loadWorkerConfig();
 const log = createLogger({
   level: config.environment.WORKER_LOG_LEVEL ?? config.environment.LOG_LEVEL,
   service: "worker",
@@ -19,15 +19,6 @@ try {
   log.fatal({ err: error }, "worker did not start");
   process.stderr.write(`The worker did not start. ${explainFailure(error)}\n`);
   process.exit(1);
-}
-
-function loadConfigOrExit(): WorkerConfig {
-  try {
-    return loadWorkerConfig();
-  } catch (error) {
-    process.stderr.write(`${error instanceof ConfigError ? error.message : JSON.stringify(describeError(error))}\n`);
-    process.exit(1);
-  }
 }
 
 /** After either of these nobody knows what state the process is in; its jobs are rescued. */
