@@ -1,7 +1,8 @@
-import { createEmbedder, listenPort, openDatabase, openStorage, publicUrl, tokenSecret } from "@pipeline/composition";
+import { createEmbedder, listenPort, openDatabase, openStorage, publicUrl } from "@pipeline/composition";
 import { checkSchemaVersion, createNotifier } from "@pipeline/db";
 import { createLogger, explainFailure } from "@pipeline/runtime";
 import { buildApi } from "./app.ts";
+import { tokenSettings } from "./auth/token-settings.ts";
 import { createTokenVerifier } from "./auth/token-verifier.ts";
 import { closeOnSignal } from "./close-on-signal.ts";
 import { loadApiConfig, type ApiConfig } from "./config.ts";
@@ -38,10 +39,7 @@ async function start({ environment, build }: ApiConfig): Promise<void> {
     storage,
     embedder: createEmbedder(environment),
     notifier,
-    verifyToken: createTokenVerifier({
-      secret: await tokenSecret(environment),
-      ...(environment.SUPABASE_URL === undefined ? {} : { issuer: `${environment.SUPABASE_URL}/auth/v1` }),
-    }),
+    verifyToken: createTokenVerifier(await tokenSettings(environment)),
     log,
     settings: settingsFrom(environment, build),
   });

@@ -1,7 +1,9 @@
-import { developmentUser, tokenSecret } from "@pipeline/composition";
+import { developmentUser } from "@pipeline/composition";
 import { Command } from "commander";
 import { z } from "zod";
 import { signDevelopmentToken } from "./auth/sign-development-token.ts";
+import { tokenSettings } from "./auth/token-settings.ts";
+import { issuerOf } from "./auth/verify-signature.ts";
 import { loadTokenConfig } from "./config.ts";
 
 const optionsSchema = z.object({ user: z.uuid().optional(), hours: z.coerce.number().positive().max(8_760) });
@@ -17,8 +19,13 @@ await new Command("dev-token")
       command.error(parsed.error.issues.map((issue) => `--${issue.path.join(".")}: ${issue.message}`).join("\n"));
     }
     const environment = loadTokenConfig();
+    const { secret, supabaseUrl } = await tokenSettings(environment);
+    if (secret === undefined) {
+      command.error("SUPABASE_JWT_SECRET is missing: with SUPABASE_URL alone only that project can sign tokens.");
+    }
     const token = await signDevelopmentToken({
-      secret: await tokenSecret(environment),
+      secret,
+      ...(supabaseUrl === undefined ? {} : { issuer: issuerOf(supabaseUrl) }),
       userId: parsed.data.user ?? (await developmentUser(environment)),
       expiresInSeconds: Math.round(parsed.data.hours * HOUR_SECONDS),
     });

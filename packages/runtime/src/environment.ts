@@ -49,7 +49,7 @@ export const environmentSchema = z.object({
   /** Connections of one process. */
   DATABASE_POOL_SIZE: z.coerce.number().int().min(1).max(200).default(10),
 
-  SUPABASE_URL: httpUrl.optional(),
+  SUPABASE_URL: baseUrl.optional(),
   SUPABASE_ANON_KEY: apiKey.optional(),
   SUPABASE_SERVICE_ROLE_KEY: apiKey.optional(),
   SUPABASE_JWT_SECRET: secret.optional(),

@@ -128,6 +128,16 @@ test.each(["staging", "production"])("%s refuses every local stand-in and every 
   expect(named("local")).toEqual(["ENVIRONMENT"]);
 });
 
+test("users' tokens need a secret or a project with public keys, and either is enough", () => {
+  const remote = { ENVIRONMENT: "production", DATABASE_URL };
+  const isNamed = (variables: Record<string, string>, service: Service) =>
+    faultsOf({ ...remote, ...variables }, service).some((fault) => fault.startsWith("SUPABASE_JWT_SECRET"));
+  expect(isNamed({}, "api")).toBe(true);
+  expect(isNamed({ SUPABASE_URL: "https://project.example.test" }, "api")).toBe(false);
+  expect(isNamed({ SUPABASE_JWT_SECRET: "a secret of more than 16 letters" }, "api")).toBe(false);
+  expect(isNamed({}, "worker")).toBe(false);
+});
+
 test("a fault never repeats the value of a secret", () => {
   const secret = "changeme-s3cr3t-value";
   const faults = faultsOf({

@@ -95,7 +95,6 @@ const REMOTE_REQUIREMENTS: Readonly<Record<Service, Partial<Record<EnvironmentNa
   api: {
     SUPABASE_URL: "is missing: the local disk store is refused here",
     SUPABASE_SERVICE_ROLE_KEY: "is missing",
-    SUPABASE_JWT_SECRET: "is missing: a generated development secret is refused here",
     OPENAI_API_KEY: "is missing: the local embedder is refused here",
     CORS_ORIGINS: "is missing",
   },
@@ -118,7 +117,13 @@ function findMissing(given: Given, service: Service): string[] {
   for (const [name, fault] of Object.entries(REMOTE_REQUIREMENTS[service])) {
     if (given[name] === undefined) faults.push(`${name} ${fault}`);
   }
-  return faults;
+  return [...faults, ...findMissingTokenKeys(given, service)];
+}
+
+/** SUPABASE_URL brings the project's public keys; projects that sign with a shared secret list none there. */
+function findMissingTokenKeys(given: Given, service: Service): string[] {
+  if (service !== "api" || given["SUPABASE_JWT_SECRET"] !== undefined || given["SUPABASE_URL"] !== undefined) return [];
+  return ["SUPABASE_JWT_SECRET is missing, as is SUPABASE_URL: one of them must give the keys of users' tokens"];
 }
 
 function findMissingDatabase(given: Given, service: Service): string[] {

@@ -1,5 +1,6 @@
 import { fastifyPlugin } from "fastify-plugin";
-import { unauthorized, type TokenVerifier } from "../auth/token-verifier.ts";
+import type { TokenVerifier } from "../auth/token-verifier.ts";
+import { unauthorized } from "../auth/unauthorized.ts";
 
 declare module "fastify" {
   export interface FastifyRequest {
