@@ -3,30 +3,24 @@ import { mkdir, mkdtemp, rename, rm, stat, utimes, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join, relative, sep } from "node:path";
 import { buffer } from "node:stream/consumers";
-import { decodeJwt, SignJWT } from "jose";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createDiskStore } from "./disk-store.ts";
-import type { SignedUpload } from "./object-store.ts";
-import { describeObjectStore, putWithFetch } from "./object-store.suite.ts";
+import { describeObjectStore, expireWith, putWithFetch } from "./object-store.suite.ts";
 import { openUploadServer, TEST_SECRET, type UploadServer } from "./upload-server.fixture.ts";
 
 const HOUR_MS = 60 * 60 * 1000;
 
 describeObjectStore("the disk store", {
   refusesOtherLengths: true,
+  acceptsParallelUploads: false,
+  acceptsTypeParameters: true,
+  answersPreflight: false,
+  expire: (upload) => expireWith(TEST_SECRET, upload),
   open: async () => {
     const server = await openUploadServer();
-    return { store: server.store, put: putWithFetch, expire, close: () => server.close() };
+    return { store: server.store, put: putWithFetch, close: () => server.close() };
   },
 });
-
-async function expire(upload: SignedUpload): Promise<SignedUpload> {
-  const token = await new SignJWT(decodeJwt(upload.token))
-    .setProtectedHeader({ alg: "HS256" })
-    .setExpirationTime("1 second ago")
-    .sign(new TextEncoder().encode(TEST_SECRET));
-  return { ...upload, url: upload.url.replace(upload.token, token), token };
-}
 
 describe("the disk store", () => {
   let server: UploadServer;

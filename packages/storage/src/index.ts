@@ -2,4 +2,10 @@ export { createDiskStore, type DiskStore, type DiskStoreOptions } from "./disk-s
 export { loadOrCreateSecret } from "./load-or-create-secret.ts";
 export type { ObjectStat, ObjectStore, SignedUpload, SignUploadInput } from "./object-store.ts";
 export type { ReceivedUpload, UploadRequest } from "./receive-upload.ts";
+export {
+  createSupabaseStore,
+  type SignDownloadOptions,
+  type SupabaseStore,
+  type SupabaseStoreOptions,
+} from "./supabase-store.ts";
 export { UPLOAD_ROUTE } from "./upload-link.ts";

@@ -1,7 +1,9 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import type { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
+import { decodeJwt, SignJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AppError } from "@pipeline/runtime";
 import type { ObjectStore, SignedUpload } from "./object-store.ts";
 
 export type UploadBody = Uint8Array<ArrayBuffer> | AsyncIterable<Uint8Array>;
@@ -14,8 +16,6 @@ export interface ObjectStoreHarness {
    * says 400 and puts the real status into the body. Rejects when the connection breaks.
    */
   put(upload: SignedUpload, body: UploadBody, headers: Record<string, string>): Promise<{ status: number }>;
-  /** The same link as it is when its time is over. */
-  expire(upload: SignedUpload): Promise<SignedUpload>;
   close(): Promise<void>;
 }
 
@@ -26,9 +26,22 @@ export interface ObjectStoreContract {
    * length that really came, so that whoever reads can compare.
    */
   refusesOtherLengths: boolean;
+  /**
+   * False: of several PUTs side by side with one link one is stored and the others are refused. True: all of them are
+   * answered as stored, and the last one stays; so whoever reads compares the hash, too.
+   */
+  acceptsParallelUploads: boolean;
+  /** False: the declared type is compared letter by letter, so that `;charset=UTF-8` makes it another one. */
+  acceptsTypeParameters: boolean;
+  /** False: whatever serves the links over HTTP answers for them. */
+  answersPreflight: boolean;
+  /** The same link as it is when its time is over; left out where nobody but the server can sign one. */
+  expire?: (upload: SignedUpload) => Promise<SignedUpload>;
 }
 
 const LARGE_BYTES = 25 * 1024 * 1024;
+/** More than a connection holds: who has taken that much has decided to take the upload. */
+const UNBUFFERED_BYTES = 16 * 1024 * 1024;
 const MIME = "application/pdf";
 
 /** What every object store must do; each implementation's test runs it against a real server. */
@@ -40,8 +53,8 @@ export function describeObjectStore(name: string, contract: ObjectStoreContract)
     });
     afterAll(() => harness.close());
 
-    const sign = (bytes_len: number, key = newKey()) =>
-      harness.store.signUpload({ key, mime: MIME, bytes_len, expiresInSeconds: 600 });
+    const sign = (bytes_len: number, key = newKey(), mime = MIME) =>
+      harness.store.signUpload({ key, mime, bytes_len, expiresInSeconds: 600 });
     const store = async (body: Uint8Array<ArrayBuffer>) => {
       const upload = await sign(body.byteLength);
       expect(await harness.put(upload, body, {})).toMatchObject({ status: 200 });
@@ -114,9 +127,20 @@ export function describeObjectStore(name: string, contract: ObjectStoreContract)
       expect(await harness.store.stat(kept)).toEqual({ bytes_len: 3 });
     });
 
-    it("refuses a link whose time is over", async () => {
-      const upload = await harness.expire(await sign(4));
-      const answer = await harness.put(upload, Buffer.from("late"), {});
+    it.skipIf(contract.expire === undefined)("refuses a link whose time is over", async () => {
+      const upload = await sign(4);
+      const expired = await contract.expire?.(upload);
+      const answer = await harness.put(expired ?? upload, Buffer.from("late"), {});
+      expect(answer.status).toBeGreaterThanOrEqual(400);
+      expect(await harness.store.stat(upload.path)).toBeUndefined();
+    });
+
+    it("refuses a link whose token was changed", async () => {
+      const upload = await sign(4);
+      const [header = "", payload = "", signature = ""] = upload.token.split(".");
+      const token = [header, payload, signature.toLowerCase()].join(".");
+      const changed = { ...upload, url: upload.url.replace(upload.token, token), token };
+      const answer = await harness.put(changed, Buffer.from("evil"), {});
       expect(answer.status).toBeGreaterThanOrEqual(400);
       expect(await harness.store.stat(upload.path)).toBeUndefined();
     });
@@ -135,6 +159,64 @@ export function describeObjectStore(name: string, contract: ObjectStoreContract)
       expect(await harness.put(upload, Buffer.from("first"), {})).toMatchObject({ status: 200 });
       expect(await harness.put(upload, Buffer.from("other"), {})).toMatchObject({ status: 409 });
       expect(await buffer(await harness.store.download(upload.path, {}))).toEqual(Buffer.from("first"));
+    });
+
+    it("does not let a fresh link replace a stored file", async () => {
+      const key = await store(Buffer.from("first"));
+      const replace = async () => {
+        const { status } = await harness.put(await sign(5, key), Buffer.from("other"), {});
+        return status === 409 ? "upload_already_received" : status;
+      };
+      const outcome = await replace().catch((error: unknown) => (error instanceof AppError ? error.code : error));
+      expect(outcome).toBe("upload_already_received");
+      expect(await buffer(await harness.store.download(key, {}))).toEqual(Buffer.from("first"));
+    });
+
+    it("keeps one whole file of several that arrive with one link side by side", async () => {
+      const upload = await sign(UNBUFFERED_BYTES);
+      const fills = ["a", "b", "c"];
+      const meet = meetingOf(fills.length);
+      const answers = await Promise.all(fills.map((fill) => harness.put(upload, metBody(fill, meet), {})));
+      const statuses = answers.map((answer) => answer.status).toSorted((left, right) => left - right);
+      expect(statuses).toEqual(contract.acceptsParallelUploads ? [200, 200, 200] : [200, 409, 409]);
+      const stored = await buffer(await harness.store.download(upload.path, {}));
+      expect(fills.map((fill) => stored.equals(Buffer.alloc(UNBUFFERED_BYTES, fill)))).toContain(true);
+    });
+
+    it("takes the promised file by the link that has refused another type", async () => {
+      const upload = await sign(5);
+      const refused = await harness.put(upload, Buffer.from("PK..."), { "content-type": "application/zip" });
+      expect(refused.status).toBeGreaterThanOrEqual(400);
+      expect(await harness.store.stat(upload.path)).toBeUndefined();
+      expect(await harness.put(upload, Buffer.from("%PDF-"), {})).toMatchObject({ status: 200 });
+    });
+
+    it("takes a type with parameters only where it compares without them", async () => {
+      const { status } = await harness.put(await sign(3), Buffer.from("abc"), {
+        "content-type": `${MIME};charset=UTF-8`,
+      });
+      expect(status).toBe(contract.acceptsTypeParameters ? 200 : 415);
+    });
+
+    it("signs a link whose own headers are taken, even if the promised type has parameters", async () => {
+      const upload = await sign(3, newKey(), "Text/Plain; charset=utf-8");
+      expect(await harness.put(upload, Buffer.from("abc"), {})).toMatchObject({ status: 200 });
+    });
+
+    it.skipIf(!contract.answersPreflight)("lets the pages of any origin upload", async () => {
+      const upload = await sign(3);
+      const answer = await fetch(upload.url, {
+        method: "OPTIONS",
+        headers: {
+          origin: "https://app.example.com",
+          "access-control-request-method": upload.method,
+          "access-control-request-headers": Object.keys(upload.headers).join(),
+        },
+      });
+      expect(answer.ok).toBe(true);
+      expect(["*", "https://app.example.com"]).toContain(answer.headers.get("access-control-allow-origin"));
+      expect(answer.headers.get("access-control-allow-methods")).toContain(upload.method);
+      expect(answer.headers.get("access-control-allow-headers")?.toLowerCase()).toContain("content-type");
     });
 
     it.each([0, 99, 101])("does not let a file of %d bytes pass for the 100 that were promised", async (bytes_len) => {
@@ -189,6 +271,15 @@ export function putWithFetch(
   });
 }
 
+/** The link as it is when its time is over, signed by whoever knows the secret. */
+export async function expireWith(secret: string, upload: SignedUpload): Promise<SignedUpload> {
+  const token = await new SignJWT(decodeJwt(upload.token))
+    .setProtectedHeader({ alg: "HS256" })
+    .setExpirationTime("1 second ago")
+    .sign(new TextEncoder().encode(secret));
+  return { ...upload, url: upload.url.replace(upload.token, token), token };
+}
+
 function newKey(): string {
   return `${randomUUID()}/${randomUUID()}`;
 }
@@ -200,6 +291,25 @@ async function* largeBody(hash: ReturnType<typeof createHash>): AsyncGenerator<U
     hash.update(block);
     yield block;
   }
+}
+
+/** Resolves for all at once, when as many as were announced have come. */
+function meetingOf(size: number): () => Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let missing = size;
+  return () => {
+    missing -= 1;
+    if (missing === 0) resolve();
+    return promise;
+  };
+}
+
+/** Keeps its end back until every other body at the meeting is being taken, too. */
+async function* metBody(fill: string, meet: () => Promise<void>): AsyncGenerator<Uint8Array> {
+  const block = Buffer.alloc(64 * 1024, fill);
+  for (let sent = block.byteLength; sent < UNBUFFERED_BYTES; sent += block.byteLength) yield block;
+  await meet();
+  yield block;
 }
 
 async function sha256(body: Readable): Promise<string> {

@@ -3,6 +3,7 @@ import type { Readable } from "node:stream";
 import { AppError } from "@pipeline/runtime";
 import { diskFault, systemErrorCode } from "./disk-fault.ts";
 import { type DiskLayout, newPartialPath, objectPath } from "./disk-layout.ts";
+import { mediaType } from "./media-type.ts";
 import { publishFile, writeNewFile } from "./publish-file.ts";
 import { type UploadPromise, verifyUploadLink } from "./upload-link.ts";
 
@@ -61,12 +62,6 @@ function requirePromised(request: UploadRequest, promise: UploadPromise): void {
   if (request.contentLength !== undefined && request.contentLength !== promise.bytes_len) {
     throw lengthMismatch(promise.bytes_len);
   }
-}
-
-/** Browsers add `;charset=UTF-8` to text by themselves, so parameters do not count. */
-function mediaType(contentType: string): string {
-  const [type = ""] = contentType.split(";", 1);
-  return type.trim().toLowerCase();
 }
 
 async function storeBody(request: UploadRequest, disk: { layout: DiskLayout; bytes_len: number }): Promise<void> {

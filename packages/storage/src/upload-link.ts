@@ -7,7 +7,8 @@ import type { SignedUpload, SignUploadInput } from "./object-store.ts";
 /** The route that serves the links of the disk store; the same path that Supabase Storage uses. */
 export const UPLOAD_ROUTE = "/storage/v1/object/upload/sign/:bucket/*";
 
-const UPLOAD_BUCKET = "uploads";
+/** The name that the disk store has for its only bucket, and the Supabase store for the one it uses by default. */
+export const UPLOAD_BUCKET = "uploads";
 
 /** What the link's owner said would come. */
 export interface UploadPromise {
@@ -42,10 +43,7 @@ export async function signUploadLink(
   input: SignUploadInput,
   signer: { publicUrl: string; secret: Uint8Array },
 ): Promise<SignedUpload> {
-  requireObjectKey(input.key);
-  const parsed = linkInput.safeParse(input);
-  if (!parsed.success) throw invalidPromise(parsed.error);
-  const { bytes_len, mime, expiresInSeconds } = parsed.data;
+  const { bytes_len, mime, expiresInSeconds } = requireUploadInput(input);
   const url = `${UPLOAD_BUCKET}/${input.key}`;
   const issuedAt = Math.floor(Date.now() / 1000);
   const token = await new SignJWT({ url, bytes_len, mime, scope: "upload" })
@@ -62,6 +60,14 @@ export async function signUploadLink(
     path: input.key,
     token,
   };
+}
+
+/** Errors: invalid `invalid_object_key` and `invalid_upload_promise`. */
+export function requireUploadInput(input: SignUploadInput): UploadPromise & { expiresInSeconds: number } {
+  requireObjectKey(input.key);
+  const parsed = linkInput.safeParse(input);
+  if (!parsed.success) throw invalidPromise(parsed.error);
+  return parsed.data;
 }
 
 /**
