@@ -34,6 +34,15 @@ export async function listBuckets(exchange: Exchange): Promise<Answer> {
   return jsonAnswer(seen.map(describeBucket));
 }
 
+export async function deleteBucket(exchange: Exchange): Promise<Answer> {
+  await requireService(exchange);
+  const { buckets } = exchange.project;
+  const bucket = getBucket(buckets, exchange.params["bucket"] ?? "");
+  if (bucket.objects.size > 0) throw refuse.bucketNotEmpty();
+  buckets.delete(bucket.id);
+  return jsonAnswer({ message: "Successfully deleted" });
+}
+
 function describeBucket(bucket: Bucket) {
   const { objects: _, ...described } = bucket;
   return { ...described, name: bucket.id, owner: "", updated_at: bucket.created_at };

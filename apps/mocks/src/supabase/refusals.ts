@@ -40,6 +40,12 @@ export const refuse = {
       error: "Duplicate",
       message: "The resource already exists",
     }),
+  bucketNotEmpty: () =>
+    new StorageRefusal({
+      statusCode: 409,
+      code: "InvalidRequest",
+      message: "The bucket you tried to delete is not empty",
+    }),
   keyExists: () =>
     new StorageRefusal({
       statusCode: 409,

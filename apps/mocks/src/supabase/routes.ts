@@ -1,5 +1,5 @@
 import type { Answer } from "./answer.ts";
-import { createBucket, listBuckets, showBucket } from "./bucket-routes.ts";
+import { createBucket, deleteBucket, listBuckets, showBucket } from "./bucket-routes.ts";
 import type { Exchange } from "./exchange.ts";
 import { listObjects } from "./list-route.ts";
 import {
@@ -34,6 +34,7 @@ const ROUTES: ReadonlyArray<readonly [name: string, handle: Route["handle"]]> = 
   ["POST /storage/v1/bucket", createBucket],
   ["GET /storage/v1/bucket", listBuckets],
   ["GET /storage/v1/bucket/:bucket", showBucket],
+  ["DELETE /storage/v1/bucket/:bucket", deleteBucket],
   ["POST /storage/v1/object/upload/sign/:bucket/*", signUpload],
   ["PUT /storage/v1/object/upload/sign/:bucket/*", uploadToSignedUrl],
   ["POST /storage/v1/object/sign/:bucket/*", signDownload],
