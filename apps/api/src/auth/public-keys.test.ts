@@ -89,7 +89,6 @@ describe("public keys that cannot be fetched", () => {
   it.each([
     ["an error", answerText("down", 500)],
     ["a page that is not there", answerText("{}", 404)],
-    ["a redirect", (response) => response.writeHead(302, { location: "/elsewhere" }).end()],
     ["no JSON", answerText("<html>")],
     ["JSON of another shape", answerText('{"keys":7}')],
     ["half an answer", (response) => response.writeHead(200, { "content-length": "99" }).end("{")],
@@ -100,6 +99,15 @@ describe("public keys that cannot be fetched", () => {
   ] satisfies [string, JwksLoopback["answer"]][])("are nobody's fault but ours: %s", async (_, answer) => {
     loopback.answer = answer;
     await expect(find(nameOfFirst)).rejects.toMatchObject({ ...UNAVAILABLE, retryAfterMs: 5_000 });
+  });
+
+  it("are not taken from where a redirect leads", async () => {
+    loopback.answer = (response) => {
+      loopback.answer = answerKeys(first);
+      response.writeHead(302, { location: loopback.url }).end();
+    };
+    await expect(find(nameOfFirst)).rejects.toMatchObject(UNAVAILABLE);
+    expect(loopback.request_count).toBe(1);
   });
 
   it("are given up on when the endpoint hangs", async () => {
