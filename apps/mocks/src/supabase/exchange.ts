@@ -12,6 +12,7 @@ export interface Project {
   uploads: Map<string, ResumableUpload>;
   uploadLinkSeconds: number;
   resumableSeconds: number;
+  isProduction: boolean;
 }
 
 /** One request, as a route sees it. */

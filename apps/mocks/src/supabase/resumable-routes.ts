@@ -37,8 +37,13 @@ export async function createResumable(exchange: Exchange): Promise<Answer> {
   if (header(exchange, "content-type") === PIECE_TYPE) await writePiece(exchange, upload);
   return emptyAnswer(201, {
     ...progress(upload),
-    location: `${exchange.url.origin}${exchange.url.pathname.replace(/\/+$/u, "")}/${upload.id}`,
+    location: uploadAddress(exchange, upload),
   });
+}
+
+function uploadAddress({ project, url }: Exchange, upload: ResumableUpload): string {
+  const protocol = project.isProduction ? "https" : "http";
+  return `${protocol}://${url.host}${url.pathname.replace(/\/+$/u, "")}/${upload.id}`;
 }
 
 function newUpload(exchange: Exchange, promised: { size: number; rawMetadata: string }): ResumableUpload {

@@ -25,6 +25,8 @@ export interface SupabaseOptions {
   uploadLinkSeconds?: number;
   /** How long a resumable upload can be continued: a day. */
   resumableSeconds?: number;
+  /** As hosted, where the addresses of resumable uploads begin with https whatever was asked. */
+  isProduction?: boolean;
   faults?: FaultPlan;
 }
 
@@ -101,6 +103,7 @@ function createEmulator(options: SupabaseOptions, jwtSecret: string): Emulator {
       uploads: new Map(),
       uploadLinkSeconds: options.uploadLinkSeconds ?? LINK_SECONDS,
       resumableSeconds: options.resumableSeconds ?? DAY_SECONDS,
+      isProduction: options.isProduction ?? false,
     },
     faults: createFaults(options.faults ?? { seed: 0 }),
     counts: { requests: new Map(), faults: new Map() },
