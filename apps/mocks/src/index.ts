@@ -1,1 +1,7 @@
+export {
+  startLlamaParse,
+  type LlamaParse,
+  type LlamaParseOptions,
+  type LlamaParseStats,
+} from "./llamaparse/start-llamaparse.ts";
 export { startOpenAi, type OpenAi, type OpenAiOptions, type OpenAiStats } from "./openai/start-openai.ts";
