@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { AppError } from "@pipeline/runtime";
 import { createDice, type Dice, type Range } from "./dice.ts";
 
@@ -27,9 +28,16 @@ export interface Verdict {
   dice: Dice;
 }
 
+export interface PlannedRequest {
+  route: string;
+  content: string;
+  /** Only such a request can meet `quota`. */
+  isBilled: boolean;
+}
+
 export interface FaultPlan {
   /** What happens to the next request of this content: its own history decides, not that of others. */
-  next(request: { route: string; content: string }): Verdict;
+  next(request: PlannedRequest): Verdict;
   /** Lets the next requests fail, on one route ("POST /v1/embeddings") or on all, whatever the rates say. */
   failNext(fault: Fault, options?: FailNextOptions): void;
 }
@@ -48,17 +56,17 @@ export function createFaultPlan(options: FaultOptions): FaultPlan {
   assertRates(rates);
   assertRange("latencyMs", latencyMs);
   const counts = new Map<string, number>();
-  const ordered: { fault: Fault; route: string | undefined }[] = [];
+  const ordered: Order[] = [];
   return {
-    next({ route, content }) {
-      const key = `${route}\n${content}`;
+    next({ route, content, isBilled }) {
+      // A hash, because contents are whole documents.
+      const key = createHash("sha256").update(`${route}\n${content}`).digest("base64");
       const count = counts.get(key) ?? 0;
       counts.set(key, count + 1);
       const dice = createDice(seed, `${key}\n${count}`);
       const drawn = { latencyMs: dice.between(latencyMs), fault: drawFault(rates, dice.next()), dice };
-      const position = ordered.findIndex((order) => order.route === undefined || order.route === route);
-      const [order] = position === -1 ? [] : ordered.splice(position, 1);
-      return order === undefined ? drawn : { ...drawn, fault: order.fault };
+      const fault = takeOrder(ordered, { route, isBilled }) ?? drawn.fault;
+      return { ...drawn, fault: fault === "quota" && !isBilled ? undefined : fault };
     },
     failNext(fault, { route, times = 1 } = {}) {
       for (let time = 0; time < times; time += 1) ordered.push({ fault, route });
@@ -80,6 +88,19 @@ export function assertRates(rates: Partial<Record<string, number>>): void {
   if (given.some((rate) => !(rate >= 0)) || !(total <= 1 + 1e-9)) {
     throw invalidOptions("Rates must be from 0 to 1, and together at most 1.");
   }
+}
+
+interface Order {
+  fault: Fault;
+  route: string | undefined;
+}
+
+/** The oldest order that this request can carry out; it is gone then. */
+function takeOrder(ordered: Order[], { route, isBilled }: Omit<PlannedRequest, "content">): Fault | undefined {
+  const position = ordered.findIndex(
+    (order) => (order.route === undefined || order.route === route) && (order.fault !== "quota" || isBilled),
+  );
+  return position === -1 ? undefined : ordered.splice(position, 1)[0]?.fault;
 }
 
 function invalidOptions(message: string): AppError {

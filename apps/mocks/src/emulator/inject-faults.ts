@@ -19,6 +19,8 @@ export interface FaultParts {
   closing: AbortSignal;
   /** What a request asks for, the same for a repeated one, however its sender wrapped it. */
   contentOf: (request: FastifyRequest) => string;
+  /** The routes that an empty account shuts; the others go on answering. */
+  billedRoutes: ReadonlySet<string>;
   /** Answers as the service does that refuses. */
   refuse: (reply: FastifyReply, refused: { fault: Refusal; dice: Dice }) => FastifyReply;
   onRequest: RequestObserver | undefined;
@@ -31,7 +33,8 @@ export function injectFaults(api: FastifyInstance, parts: FaultParts): void {
 
   api.addHook("preHandler", async (request, reply) => {
     const route = routeOf(request);
-    const { latencyMs, fault, dice } = plan.next({ route, content: parts.contentOf(request) });
+    const isBilled = parts.billedRoutes.has(route);
+    const { latencyMs, fault, dice } = plan.next({ route, content: parts.contentOf(request), isBilled });
     await parts.onRequest?.({ route });
     await wait(latencyMs, closing);
     if (fault === undefined) return;
@@ -41,8 +44,11 @@ export function injectFaults(api: FastifyInstance, parts: FaultParts): void {
   });
 
   api.addHook("onSend", async (request, reply, payload) => {
+    // A withheld answer ends in an error, which comes by here as well and reaches nobody.
+    if (reply.raw.destroyed) return payload;
     tally.countAnswer(routeOf(request), reply.statusCode);
     const cut = cuts.get(request);
+    cuts.delete(request);
     if (cut === undefined || !(typeof payload === "string" || Buffer.isBuffer(payload))) return payload;
     const bytes = Buffer.from(payload);
     reply.header("content-length", bytes.length);

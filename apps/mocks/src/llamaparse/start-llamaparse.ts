@@ -67,6 +67,13 @@ const FORM_BYTES = 1_000_000;
 const DEFAULT_HANG_MS = 30_000;
 const DEFAULT_BILLING_DELAY_MS = 60_000;
 
+const BILLED_ROUTES: ReadonlySet<string> = new Set([
+  "POST /api/v1/parsing/upload",
+  "POST /api/parsing/upload",
+  "POST /api/v2/parse",
+  "POST /api/v2/parse/upload",
+]);
+
 /** Uploads, jobs, results and callbacks of LlamaParse. Throws `port_in_use` and `invalid_mock_options`. */
 export async function startLlamaParse(options: LlamaParseOptions = {}): Promise<LlamaParse> {
   const { seed = 1, parseMs = [0, 0], now = Date.now, maxFileBytes = MOST_FILE_BYTES } = options;
@@ -94,6 +101,7 @@ export async function startLlamaParse(options: LlamaParseOptions = {}): Promise<
       hangMs: options.hangMs ?? DEFAULT_HANG_MS,
       closing: closing.signal,
       contentOf: (request) => describeContent(request, desk),
+      billedRoutes: BILLED_ROUTES,
       refuse: refuseAsLlamaParse,
       onRequest: options.onRequest,
     });

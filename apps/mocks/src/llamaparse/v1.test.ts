@@ -234,9 +234,10 @@ describe("faults", () => {
   });
 
   test("credits that are used up", async () => {
-    const emulator = await start();
-    emulator.failNext("quota");
+    const emulator = await start({ rates: { quota: 1 } });
     expect((await refusal(await upload(emulator))).status).toBe(402);
+    // What costs nothing is still answered.
+    expect((await ask(emulator, "/api/v1/parsing/supported_file_extensions")).status).toBe(200);
   });
 
   test("a submission whose answer is cut off leaves a job that nobody knows, and one more is no mistake", async () => {

@@ -69,6 +69,7 @@ export async function startOpenAi(options: OpenAiOptions = {}): Promise<OpenAi> 
       hangMs: options.hangMs ?? DEFAULT_HANG_MS,
       closing: closing.signal,
       contentOf: ({ url, body }) => JSON.stringify([url, body]),
+      billedRoutes: new Set(["POST /v1/embeddings"]),
       refuse: refuseAsOpenAi(budgets),
       onRequest: options.onRequest,
     });
