@@ -251,6 +251,15 @@ export function describeObjectStore(name: string, contract: ObjectStoreContract)
       });
     });
 
+    it("ends a download with the AbortError whatever its reader's reason was", async () => {
+      const reader = new AbortController();
+      const body = await harness.store.download(await store(randomBytes(1_000_000)), { signal: reader.signal });
+      const read = async () => {
+        for await (const _ of body) reader.abort(new Error("the deadline is over"));
+      };
+      await expect(read()).rejects.toMatchObject({ name: "AbortError" });
+    });
+
     it("passes its own check", async () => {
       await expect(harness.store.check()).resolves.toBeUndefined();
     });

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { createServer } from "node:http";
+import { createServer, type RequestListener } from "node:http";
 import { buffer } from "node:stream/consumers";
 import { inspect } from "node:util";
 import { startSupabase, type SupabaseEmulator } from "@pipeline/mocks/supabase";
@@ -172,6 +172,12 @@ describe("the Supabase store", () => {
     });
   });
 
+  it("removes its probe even if it cannot read it", async () => {
+    bench.emulator.failNext("server_error", { route: "GET /storage/v1/object/:bucket/*", times: 1 });
+    await expect(bench.store.check()).rejects.toMatchObject({ code: "storage_unavailable" });
+    expect(bench.emulator.stats().object_count).toBe(0);
+  });
+
   it("does not take a server that is gone for missing objects", async () => {
     const key = await store(randomBytes(10));
     await bench.close();
@@ -205,21 +211,26 @@ describe("the Supabase store", () => {
   });
 
   it("keeps keys, tokens and links out of everything that it throws", async () => {
+    const echo = await openEchoServer();
     const { serviceRoleKey } = bench.emulator;
-    const failing = openWith({ serviceRoleKey: `${serviceRoleKey}x` });
-    const input = { key: newKey(), mime: "application/pdf", bytes_len: 5, expiresInSeconds: 60 };
-    bench.emulator.failNext("short_answer", { route: "POST /storage/v1/object/upload/sign/:bucket/*", times: 1 });
-    const errors = await Promise.all(
-      [bench.store.signUpload(input), failing.signUpload(input), failing.check()].map((call) =>
-        call.then(
-          () => expect.unreachable("the call succeeded"),
-          (error: unknown) => inspect(error, { depth: Infinity, showHidden: true }),
-        ),
-      ),
-    );
-    for (const text of errors) {
-      expect(text).toContain("AppError");
-      expect(text).not.toMatch(/eyJ|token=|http:\/\//u);
+    const echoed = createSupabaseStore({ url: echo.url, serviceRoleKey });
+    const key = newKey();
+    const calls = [
+      echoed.signUpload({ key, mime: "application/pdf", bytes_len: 5, expiresInSeconds: 60 }),
+      echoed.stat(key),
+      echoed.download(key, {}),
+      echoed.signDownload(key, { expiresInSeconds: 60 }),
+      echoed.remove([key]),
+      echoed.check(),
+      echoed.prepare(),
+    ];
+    const outcomes = await Promise.allSettled(calls);
+    await echo.close();
+    for (const outcome of outcomes) {
+      expect(outcome).toMatchObject({ status: "rejected", reason: { code: "storage_unauthorized" } });
+      const everything = inspect(outcome, { depth: Infinity, showHidden: true });
+      expect(everything).toContain("(InvalidJWT)");
+      expect(everything).not.toMatch(/eyJ|token=|http:/u);
     }
   });
 });
@@ -276,14 +287,32 @@ describe("a new Supabase store", () => {
 });
 
 /** Answers that an object is there, begins to send it, and then says no more. */
-async function openStallingServer(): Promise<{ url: string; close: () => Promise<void> }> {
-  const server = createServer((request, response) => {
+function openStallingServer(): Promise<LoopbackServer> {
+  return listen((request, response) => {
     if (request.url?.includes("/object/info/") === true) {
       response.setHeader("content-type", "application/json").end(JSON.stringify({ size: 1_000 }));
     } else {
       response.setHeader("content-length", "1000").write("the first bytes");
     }
   });
+}
+
+/** Refuses everything, and says back all that it was told. */
+function openEchoServer(): Promise<LoopbackServer> {
+  return listen((request, response) => {
+    const message = `http://loopback${request.url}?token=${request.headers.authorization}`;
+    const refusal = { statusCode: "400", error: message, message, code: "InvalidJWT" };
+    response.writeHead(400, { "content-type": "application/json" }).end(JSON.stringify(refusal));
+  });
+}
+
+interface LoopbackServer {
+  url: string;
+  close: () => Promise<void>;
+}
+
+async function listen(handle: RequestListener): Promise<LoopbackServer> {
+  const server = createServer(handle);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = z.object({ port: z.int() }).parse(server.address());
