@@ -26,6 +26,7 @@ export function workerOptions(environment: Environment): WorkerOptions {
   return {
     workerName: `worker@${hostname()}`,
     concurrency: environment.WORKER_CONCURRENCY,
+    maxJobsPerUser: environment.WORKER_MAX_JOBS_PER_USER,
     pollIntervalMs: environment.WORKER_POLL_INTERVAL * 1_000,
     leaseMs: LEASE_MS,
     rescueIntervalMs: RESCUE_INTERVAL_MS,

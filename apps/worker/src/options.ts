@@ -9,6 +9,8 @@ export interface WorkerOptions {
   workerName: string;
   /** Jobs in hand at once. */
   concurrency: number;
+  /** Jobs of one user that all workers together have in hand at most; undefined: as many as there are slots. */
+  maxJobsPerUser?: number | undefined;
   /** Longest wait between two looks for work when nothing wakes the worker. */
   pollIntervalMs: number;
   /** How long after its last heartbeat a worker counts as dead. Heartbeats go out at a third of it. */

@@ -1,4 +1,4 @@
-import { claimJobs, type Claim, promoteDueJobs, rescueJobs } from "@pipeline/db";
+import { type Claim, type Claimer, createClaimer, promoteDueJobs, rescueJobs } from "@pipeline/db";
 import type { Hands } from "./hands.ts";
 import type { WorkerDependencies } from "./options.ts";
 import type { Sessions } from "./sessions.ts";
@@ -22,6 +22,7 @@ interface RoundDependencies {
 export function createRounds(parts: RoundDependencies): Rounds {
   let last: Promise<unknown> = Promise.resolve();
   let rescuedAt = Number.NEGATIVE_INFINITY;
+  const claimer = createClaimer(parts.dependencies.database);
 
   const rescueWhenDue = async (): Promise<void> => {
     const { database, options, log } = parts.dependencies;
@@ -34,7 +35,7 @@ export function createRounds(parts: RoundDependencies): Rounds {
   const round = async (): Promise<number> => {
     await promoteDueJobs(parts.dependencies.database);
     await rescueWhenDue();
-    return fillSlots(parts);
+    return fillSlots(parts, claimer);
   };
   return {
     run: () => {
@@ -48,25 +49,26 @@ export function createRounds(parts: RoundDependencies): Rounds {
   };
 }
 
-async function fillSlots({ dependencies, hands, sessions, stopping }: RoundDependencies): Promise<number> {
+async function fillSlots(
+  { dependencies, hands, sessions, stopping }: RoundDependencies,
+  claimer: Claimer,
+): Promise<number> {
   const free = dependencies.options.concurrency - hands.count();
   if (free <= 0) return 0;
   const session_id = await sessions.current();
   if (stopping.aborted) return 0;
-  const claims = await claim(dependencies, { session_id, limit: free, sessions });
+  const { maxJobsPerUser: maxPerUser } = dependencies.options;
+  const claims = await retiringOnError(sessions, () => claimer.claim({ session_id, limit: free, maxPerUser }));
   for (const claimed of claims) hands.take(claimed, session_id);
   return claims.length;
 }
 
-async function claim(
-  { database }: WorkerDependencies,
-  input: { session_id: string; limit: number; sessions: Sessions },
-): Promise<Claim[]> {
+async function retiringOnError(sessions: Sessions, claim: () => Promise<Claim[]>): Promise<Claim[]> {
   try {
-    return await claimJobs(database, input);
+    return await claim();
   } catch (error) {
     // The jobs may have become ours without an answer. Nobody would work on them while this session lives.
-    input.sessions.retire();
+    sessions.retire();
     throw error;
   }
 }

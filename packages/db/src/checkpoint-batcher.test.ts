@@ -1,9 +1,20 @@
+import { randomUUID } from "node:crypto";
+import { EventEmitter, once } from "node:events";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { z } from "zod";
 import { createCheckpointBatcher } from "./checkpoint-batcher.ts";
 import type { Database } from "./database.ts";
 import type { Queryable } from "./queryable.ts";
-import { claimJobs } from "./queue.ts";
-import { createQueuedJob, createSession, openTestDatabase, readHistory, type TestDatabase } from "./testing/index.ts";
+import { claimJobs } from "./claims.ts";
+import type { Claim } from "./rows.ts";
+import {
+  createQueuedJob,
+  createSession,
+  openTestDatabase,
+  queueInBulk,
+  readHistory,
+  type TestDatabase,
+} from "./testing/index.ts";
 
 let test: TestDatabase;
 beforeAll(async () => {
@@ -73,4 +84,37 @@ it("a checkpoint that the database refuses fails alone", async () => {
   const legal = held.map((job) => batcher.advance({ ...job, ...verified }));
   await expect(illegal).rejects.toMatchObject({ code: "illegal_transition" });
   expect(await Promise.all(legal)).toEqual([true, true]);
+});
+
+it("under load a second statement goes out while the first is under way, never for the same job", async () => {
+  await queueInBulk(test.database, { user_id: randomUUID(), count: 260 });
+  const claims = await claimJobs(test.database, { session_id: await createSession(test.database), limit: 260 });
+  const [front, back] = [claims.slice(0, 130), claims.slice(130)];
+  const sent: { ids: string[]; go: () => void }[] = [];
+  const arrived = new EventEmitter();
+  const batcher = createCheckpointBatcher({
+    ...test.database,
+    many: async (row, sql, parameters) => {
+      const gate = Promise.withResolvers<void>();
+      sent.push({ ids: z.array(z.string()).parse(parameters?.[0]), go: gate.resolve });
+      arrived.emit("statement");
+      await gate.promise;
+      return test.database.many(row, sql, parameters);
+    },
+  });
+  const advance = (jobs: readonly Claim[]) => jobs.map((job) => batcher.advance({ ...job, ...verified }));
+  const firstSent = once(arrived, "statement");
+  const first = advance(front);
+  await firstSent;
+  const secondSent = once(arrived, "statement");
+  const stale = front.slice(0, 10).map((job) => batcher.advance({ ...job, ...verified, fence: job.fence - 1 }));
+  const second = advance(back);
+  await secondSent;
+  expect(sent.map((statement) => statement.ids.toSorted())).toEqual(
+    [front, back].map((jobs) => jobs.map((job) => job.job_id).toSorted()),
+  );
+  arrived.on("statement", () => sent.at(-1)?.go());
+  for (const statement of sent) statement.go();
+  expect(new Set(await Promise.all([...first, ...second]))).toEqual(new Set([true]));
+  expect(new Set(await Promise.all(stale))).toEqual(new Set([false]));
 });

@@ -19,42 +19,62 @@ interface Entry {
 const LARGEST_BATCH = 500;
 
 /**
+ * Under load two flushes are under way, so that the server works on one while this process deals with the other, and on two
+ * cores. A second one for less than this would only make batches smaller and commits more.
+ */
+const SECOND_FLUSH_FROM = 100;
+
+/**
  * Self-clocked group commit: the next flush starts when the previous one has returned and takes whatever gathered
  * meanwhile. There is no timer, so a lone checkpoint waits for nobody.
  */
 export function createCheckpointBatcher(database: Queryable): CheckpointBatcher {
   let waiting: Entry[] = [];
-  let isFlushing = false;
+  /** Of the flushes under way. */
+  const moving = new Set<string>();
+  let flushCount = 0;
 
-  const flushAll = async (): Promise<void> => {
+  /** False: all that waits is for jobs of the other flush, which sees to it. */
+  const flushNext = async (): Promise<boolean> => {
+    const { batch, rest } = takeBatch(waiting, moving);
+    waiting = rest;
+    for (const entry of batch) moving.add(entry.checkpoint.job_id);
+    await flush(database, batch);
+    for (const entry of batch) moving.delete(entry.checkpoint.job_id);
+    return batch.length > 0;
+  };
+  const keepFlushing = async (): Promise<void> => {
     // Jobs that were claimed together arrive within one turn of the event loop.
     await setImmediate();
-    while (waiting.length > 0) {
-      const { batch, rest } = takeBatch(waiting);
-      waiting = rest;
-      await flush(database, batch);
-    }
-    isFlushing = false;
+    while (waiting.length >= (flushCount === 1 ? 1 : SECOND_FLUSH_FROM) && (await flushNext()));
+    flushCount -= 1;
+  };
+  const startFlush = (): void => {
+    const enough = [1, SECOND_FLUSH_FROM][flushCount];
+    if (enough === undefined || waiting.length < enough) return;
+    flushCount += 1;
+    void keepFlushing();
   };
   return {
     advance: (checkpoint) =>
       new Promise((resolve, reject) => {
         waiting.push({ checkpoint, resolve, reject });
-        if (isFlushing) return;
-        isFlushing = true;
-        void flushAll();
+        startFlush();
       }),
   };
 }
 
-/** At most one entry per job: the answer names jobs only, so a stale claim of the same job would seem to have moved. */
-function takeBatch(entries: readonly Entry[]): { batch: Entry[]; rest: Entry[] } {
-  const jobs = new Set<string>();
+/**
+ * At most one entry per job, also in all flushes together: the answer names jobs only, so a stale claim of the same job
+ * would seem to have moved.
+ */
+function takeBatch(entries: readonly Entry[], moving: ReadonlySet<string>): { batch: Entry[]; rest: Entry[] } {
+  const jobs = new Set(moving);
   const batch: Entry[] = [];
   const rest: Entry[] = [];
   for (const entry of entries) {
     const { job_id } = entry.checkpoint;
-    const fits = jobs.size < LARGEST_BATCH && !jobs.has(job_id);
+    const fits = batch.length < LARGEST_BATCH && !jobs.has(job_id);
     (fits ? batch : rest).push(entry);
     if (fits) jobs.add(job_id);
   }
@@ -63,6 +83,7 @@ function takeBatch(entries: readonly Entry[]): { batch: Entry[]; rest: Entry[] }
 
 /** Never rejects: every entry learns its own fate. */
 async function flush(database: Queryable, batch: readonly Entry[]): Promise<void> {
+  if (batch.length === 0) return;
   try {
     const moved = await advanceJobs(
       database,

@@ -13,7 +13,8 @@ import {
   type Failure,
 } from "./checkpoints.ts";
 import { STAGES } from "./pipeline.ts";
-import { claimJobs, promoteDueJobs, rescueJobs } from "./queue.ts";
+import { claimJobs } from "./claims.ts";
+import { promoteDueJobs, rescueJobs } from "./queue.ts";
 import { one } from "./queryable.ts";
 import type { Hold } from "./rows.ts";
 import { endSession } from "./sessions.ts";

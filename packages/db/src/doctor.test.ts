@@ -87,6 +87,8 @@ const LIVE = "What is complete is what search sees";
 const SINGLE = "The same file of a user is one document, with one job under way";
 const LEFT_OVER = "Nothing is left of what was deleted";
 const ONE_OF = "Every job is exactly one of claimable, due later, leased or finished";
+const IN_LINE = "The queue that claims read holds the queued jobs, each at its place";
+const LISTED = "Every job in hand is on a list of its worker's claims";
 const DUE = "No due job is left lying while workers live";
 const LONG = "No job waits long for a worker";
 const COUNTED = "Retries and lost workers are counted within their limits";
@@ -146,7 +148,10 @@ const PLANTS: Plant[] = [
   {
     title: SINGLE,
     why: "2 jobs of it are under way",
-    sql: ["drop index upload_jobs_one_active", "insert into upload_jobs (document_id) values ($1)"],
+    sql: [
+      "alter table upload_jobs disable trigger upload_jobs_one_active_insert",
+      "insert into upload_jobs (document_id) values ($1)",
+    ],
     subject: (ids) => ids.queued.document_id,
   },
   {
@@ -158,6 +163,26 @@ const PLANTS: Plant[] = [
       "update upload_jobs set generation = 2 where document_id = $1 and generation = 1",
     ],
     subject: (ids) => ids.again.document_id,
+  },
+  {
+    title: IN_LINE,
+    why: "is queued and not in ready_jobs",
+    sql: ["delete from ready_jobs where job_id = $1"],
+    subject: (ids) => ids.queued.job_id,
+  },
+  {
+    title: IN_LINE,
+    why: "is in ready_jobs and is working",
+    sql: [
+      "insert into ready_jobs select turn, priority, seq, job_id, user_id, fence from upload_jobs where job_id = $1",
+    ],
+    subject: (ids) => ids.working.job_id,
+  },
+  {
+    title: LISTED,
+    why: "which has not listed it",
+    sql: ["delete from session_claims where $1::uuid = any (job_ids)"],
+    subject: (ids) => ids.working.job_id,
   },
   {
     title: LEFT_OVER,

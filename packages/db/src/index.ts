@@ -1,6 +1,7 @@
 export * from "./cancel.ts";
 export * from "./checkpoint-batcher.ts";
 export * from "./checkpoints.ts";
+export * from "./claims.ts";
 export * from "./clock.ts";
 export * from "./database.ts";
 export { diagnose, type DiagnoseOptions, type Diagnosis } from "./doctor.ts";

@@ -2,7 +2,8 @@ import { AppError } from "@pipeline/runtime";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { advanceJobs, failJob, parkJob, releaseJob } from "./checkpoints.ts";
 import { stageFrom, type Status } from "./pipeline.ts";
-import { claimJobs, promoteDueJobs, rescueJobs } from "./queue.ts";
+import { claimJobs } from "./claims.ts";
+import { promoteDueJobs, rescueJobs } from "./queue.ts";
 import type { Queryable } from "./queryable.ts";
 import type { Hold } from "./rows.ts";
 import {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
-import { claimJobs } from "./queue.ts";
+import { claimJobs } from "./claims.ts";
 import { createSession, openTestDatabase, readHistory, type TestDatabase } from "./testing/index.ts";
 
 let opened: TestDatabase;

@@ -4,7 +4,8 @@ import { z } from "zod";
 import { advanceJobs, failJob, holdJob, parkJob, releaseJob, reportProgress } from "./checkpoints.ts";
 import type { Database } from "./database.ts";
 import { replacePages } from "./generations.ts";
-import { claimJobs, promoteDueJobs, rescueJobs } from "./queue.ts";
+import { claimJobs } from "./claims.ts";
+import { promoteDueJobs, rescueJobs } from "./queue.ts";
 import { one, type Queryable } from "./queryable.ts";
 import type { Hold } from "./rows.ts";
 import {

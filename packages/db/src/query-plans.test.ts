@@ -3,7 +3,8 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
 import { advanceJobs } from "./checkpoints.ts";
 import { listDocuments } from "./documents.ts";
-import { claimJobs, promoteDueJobs, rescueJobs } from "./queue.ts";
+import { claimJobs } from "./claims.ts";
+import { promoteDueJobs, rescueJobs } from "./queue.ts";
 import type { Queryable } from "./queryable.ts";
 import {
   captureStatement,
@@ -56,8 +57,8 @@ test.each(STATISTICS)("a claim reads its index in order, with statistics %s", as
   const session_id = await createSession(opened.database);
   const statement = await captureStatement(schema, (probe) => claimJobs(probe, { session_id, limit: 10 }));
   const nodes = await explainGeneric(opened.database, statement);
-  expect(indexesOf(nodes)).toContain("upload_jobs_claimable");
-  expect(scansOf(nodes, "upload_jobs")).toEqual([]);
+  expect(indexesOf(nodes)).toContain("ready_jobs_pkey");
+  for (const table of ["upload_jobs", "ready_jobs"]) expect(scansOf(nodes, table)).toEqual([]);
   const sorted = nodes.filter((node) => node["Node Type"] === "Sort").map((node) => node["Actual Rows"]);
   for (const rows of sorted) expect(rows).toBeLessThanOrEqual(10);
 });

@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, expect, it, test } from "vitest";
-import { advanceJobs, parkJob } from "./checkpoints.ts";
-import { claimJobs, promoteDueJobs, rescueJobs } from "./queue.ts";
+import { advanceJobs, parkJob, releaseJob } from "./checkpoints.ts";
+import { claimJobs } from "./claims.ts";
+import { STAGES } from "./pipeline.ts";
+import { promoteDueJobs, rescueJobs } from "./queue.ts";
 import type { Claim } from "./rows.ts";
 import { endSession } from "./sessions.ts";
 import {
@@ -287,6 +289,71 @@ test("a job that costs three workers on one stage is dead-lettered as poison", a
     last_error: { stage: "verify", code: "poison_job", retryable: false, at: expect.any(String) },
   });
   expect(await readHistory(opened.database, job.job_id)).toContain("deadlettered:uploaded");
+});
+
+test("a job that kills its workers takes none of its neighbours with it", async () => {
+  await queueMany(randomUUID(), 12);
+  const [poison, ...neighbours] = (await claim(4)).map((each) => each.job_id);
+  const lost = new Map<string, number>();
+  const die = async (session_id: string): Promise<void> => {
+    await expireSession(session_id);
+    for (const { job_id, state } of await rescueJobs(opened.database, { maxCrashes: 3 })) {
+      lost.set(job_id, (lost.get(job_id) ?? 0) + 1);
+      expect(state).toBe(job_id === poison && lost.get(job_id) === 3 ? "deadletter" : "queued");
+    }
+    // As long after the rescue as a suspect is ever kept waiting.
+    await opened.database.run(
+      "update upload_pipeline.upload_jobs set updated_at = now() - interval '1 minute' where state = 'queued'",
+    );
+  };
+  await opened.database.run("update upload_pipeline.worker_sessions set expires_at = now()");
+  await die(randomUUID());
+  // A worker like any other: four slots, filled again and again; whoever has the poison job in hand dies.
+  for (let round = 0; round < 40; round += 1) {
+    const session_id = await createSession(opened.database);
+    const claims = await claimJobs(opened.database, { session_id, limit: 4 });
+    if (claims.some((each) => each.job_id === poison)) await die(session_id);
+    else for (const each of claims) await finish(each);
+  }
+  expect(await readJob(opened.database, poison ?? "")).toMatchObject({ state: "deadletter", crash_count: 3 });
+  for (const job_id of neighbours) expect(await readJob(opened.database, job_id)).toMatchObject({ state: "done" });
+});
+
+/** As a worker that has run every stage. */
+async function finish(job: Claim): Promise<void> {
+  for (const { from, to } of STAGES) {
+    await advanceJobs(opened.database, [{ ...job, from, to, progress: {}, detail: {} }]);
+  }
+}
+
+test("a restart of the server, which ends every session at once, is no worker's death", async () => {
+  const { job } = await createQueuedJob(opened.database);
+  await claimOne(opened.database);
+  await opened.database.run(
+    `update upload_pipeline.worker_sessions set expires_at = now(),
+       started_at = pg_postmaster_start_time() - interval '1 minute', heartbeat_at = pg_postmaster_start_time() - interval '1 second'`,
+  );
+  expect(await rescueJobs(opened.database, { maxCrashes: 1 })).toEqual([{ job_id: job.job_id, state: "queued" }]);
+  expect(await readJob(opened.database, job.job_id)).toMatchObject({ crash_count: 0 });
+});
+
+test("lists of claims leave when none of their jobs is held any more", async () => {
+  await queueMany(randomUUID(), 6);
+  const count = () => opened.database.run("select from upload_pipeline.session_claims");
+  const session_id = await createSession(opened.database);
+  const [first, second] = await claimJobs(opened.database, { session_id, limit: 2 });
+  await claimJobs(opened.database, { session_id, limit: 2 });
+  if (!first || !second) throw new Error("nothing was claimed");
+  await finish(first);
+  await rescueJobs(opened.database, { maxCrashes: 3 });
+  expect(await count()).toBe(2);
+  await releaseJob(opened.database, second);
+  await rescueJobs(opened.database, { maxCrashes: 3 });
+  expect(await count()).toBe(1);
+  await expireSession(session_id);
+  await rescueJobs(opened.database, { maxCrashes: 3 });
+  await rescueJobs(opened.database, { maxCrashes: 3 });
+  expect(await count()).toBe(0);
 });
 
 test("a session that ended without its jobs costs them no crash", async () => {

@@ -1,57 +1,11 @@
 import { z } from "zod";
 import { STAGES } from "./pipeline.ts";
 import type { Queryable } from "./queryable.ts";
-import { claimRow, type Claim } from "./rows.ts";
-
-/** How long past its own deadline a stage may hold a job before others take it: time for the worker to give it up. */
-const LEASE_GRACE_MS = 15_000;
-
-/** jsonb of status → milliseconds that the stage starting there may hold the job. */
-export const LEASE_MS_BY_STATUS = JSON.stringify(
-  Object.fromEntries(STAGES.map((definition) => [definition.from, definition.deadlineMs + LEASE_GRACE_MS])),
-);
 
 /** jsonb of status → the stage that starts there. */
 const STAGE_BY_STATUS = JSON.stringify(
   Object.fromEntries(STAGES.map((definition) => [definition.from, definition.stage])),
 );
-
-/**
- * Takes up to `limit` queued jobs in fair order for a live session and raises their fences. Answers fewer when fewer
- * are free, none when the session has expired or claiming is paused.
- */
-export function claimJobs(db: Queryable, input: { session_id: string; limit: number }): Promise<Claim[]> {
-  return db.many(
-    claimRow,
-    `with picked as materialized (
-       select job_id from ${db.schema}.upload_jobs
-       where state = 'queued'
-         and exists (select from ${db.schema}.worker_sessions s
-                     where s.session_id = $1 and s.ended_at is null and s.expires_at > now())
-         and not exists (select from ${db.schema}.queue_control where paused_at is not null)
-       order by turn, priority, seq
-       limit $2
-       for no key update skip locked
-     ), claimed as (
-       update ${db.schema}.upload_jobs j
-       set state = 'working', fence = j.fence + 1, lease_session_id = $1,
-           lease_expires_at = now() + (($3::jsonb ->> j.status)::int * interval '1 ms'), updated_at = now()
-       where j.job_id = any (array(select job_id from picked))
-       returning j.job_id, j.document_id, j.user_id, j.correlation_id, j.status, j.fence, j.generation, j.retry_count,
-         extract(epoch from now() - j.created_at)::float8 as age_seconds,
-         j.upload_expires_at <= now() as upload_is_expired, j.turn, j.priority, j.seq
-     ), served as materialized (
-       select setval('${db.schema}.served_turn', max(turn)) from claimed
-       having max(turn) > (select last_value from ${db.schema}.served_turn)
-     )
-     select c.job_id, c.document_id, c.user_id, c.correlation_id, c.status, c.fence, c.generation, c.retry_count,
-       c.age_seconds, c.upload_is_expired, d.filename, d.mime, d.bytes_len, d.file_sha256, d.raw_path, d.title
-     from claimed c join ${db.schema}.documents d on d.document_id = c.document_id
-     left join served on true
-     order by c.turn, c.priority, c.seq`,
-    [input.session_id, input.limit, LEASE_MS_BY_STATUS],
-  );
-}
 
 /**
  * Makes waiting and retryable jobs whose time has come claimable; answers how many. Those that never had a place in the
@@ -97,7 +51,7 @@ export type RescuedJob = z.infer<typeof rescuedRow>;
 /**
  * Takes jobs back from workers that died, that ended without them, or that overran a stage's deadline; the raised fence
  * shuts the old holder out.
- * A job that cost `maxCrashes` workers on one stage is dead-lettered as `poison_job`.
+ * A job that cost `maxCrashes` workers on one stage is dead-lettered as `poison_job`. Lists of claims that are over go, too.
  */
 export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: number }): Promise<RescuedJob[]> {
   return db.many(
@@ -106,12 +60,18 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
     // claimed anew in between, pair the new claim with the old session and take it from a live worker.
     `with suspect as materialized (
        select j.job_id, j.fence, s.session_id is null or s.ended_at is not null or s.expires_at <= now() as is_orphan,
-         -- a session that was ended is no crash: its process gave up what it could not account for
-         case when s.ended_at is null then 1 else 0 end as crashes
-       from ${db.schema}.upload_jobs j
-       left join ${db.schema}.worker_sessions s on s.session_id = j.lease_session_id
-       where j.state = 'working'
-         and (s.session_id is null or s.ended_at is not null or s.expires_at <= now() or j.lease_expires_at <= now())
+         -- No crash where the process ended its session, giving up what it could not account for, nor where the server was
+         -- away: then every session expires at once.
+         case when s.ended_at is not null or s.heartbeat_at < pg_postmaster_start_time() then 0 else 1 end as crashes
+       from ${db.schema}.session_claims c
+       left join ${db.schema}.worker_sessions s on s.session_id = c.session_id
+       cross join lateral unnest(c.job_ids) as listed (job_id)
+       cross join lateral (
+         select j.job_id, j.fence from ${db.schema}.upload_jobs j
+         where j.job_id = listed.job_id and j.state = 'working' and j.lease_session_id = c.session_id
+           and (s.session_id is null or s.ended_at is not null or s.expires_at <= now() or j.lease_expires_at <= now())
+         offset 0
+       ) j
        limit $2
      ), stale as materialized (
        select locked.job_id, s.crashes from suspect s cross join lateral (
@@ -140,6 +100,17 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
          case state when 'deadletter' then 'poison_job' else 'worker_lost' end,
          jsonb_build_object('crash_count', crash_count)
        from rescued
+     ), cleared as (
+       delete from ${db.schema}.session_claims c
+       where c.claim_id = any (array(
+         select over.claim_id from ${db.schema}.session_claims over
+         where not exists (
+           select from unnest(over.job_ids) as listed (job_id) cross join lateral (
+             select from ${db.schema}.upload_jobs j
+             where j.job_id = listed.job_id and j.state = 'working' and j.lease_session_id = over.session_id
+             offset 0
+           ) held)
+         for update skip locked))
      )
      select job_id, state from rescued`,
     [input.maxCrashes, input.limit ?? 1_000, STAGE_BY_STATUS],

@@ -61,8 +61,7 @@ export function deleteFinished(db: Queryable, batch: RetentionBatch): Promise<De
        where s.session_id = any (array(
          select o.session_id from ${db.schema}.worker_sessions o
          where coalesce(o.ended_at, o.expires_at) < now() - $1::float8 * interval '1 day'
-           and not exists (select from ${db.schema}.upload_jobs j
-             where j.state = 'working' and j.lease_session_id = o.session_id)
+           and not exists (select from ${db.schema}.session_claims c where c.session_id = o.session_id)
          limit $2
          for update skip locked))
        returning 1

@@ -73,6 +73,10 @@ export const claimRow = z.object({
   fence: z.number(),
   generation: z.number(),
   retry_count: z.number(),
+  /** Its place in the fair order. */
+  turn: z.number(),
+  priority: z.number(),
+  seq: z.number(),
   /** Seconds since the job was created, by the database's clock. */
   age_seconds: z.number(),
   /** Null when no upload was promised (a row inserted by hand). */

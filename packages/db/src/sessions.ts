@@ -84,8 +84,10 @@ export function listWorkerSessions(db: Queryable, limit: number): Promise<Worker
     sessionRow,
     `select s.session_id, s.worker_name, s.hostname, s.pid, s.started_at, s.heartbeat_at, s.expires_at, s.ended_at,
        s.ended_at is null and s.expires_at > now() as is_live,
-       (select count(*) from ${db.schema}.upload_jobs j
-        where j.state = 'working' and j.lease_session_id = s.session_id) as job_count
+       (select count(distinct j.job_id)
+        from ${db.schema}.session_claims c cross join lateral unnest(c.job_ids) as listed (job_id)
+        join ${db.schema}.upload_jobs j on j.job_id = listed.job_id
+        where c.session_id = s.session_id and j.state = 'working' and j.lease_session_id = s.session_id) as job_count
      from ${db.schema}.worker_sessions s
      order by is_live desc, s.heartbeat_at desc, s.session_id
      limit $1`,

@@ -161,6 +161,56 @@ test.each([
   expect(await outcomeOf(change(job, columns))).toBe("illegal_transition");
 });
 
+test.each(STATES.flatMap((from) => STATE_EDGES[from].map((to) => [from, to] as const)))(
+  "the queue and the lists of claims follow a job that is moved by hand from %s to %s",
+  async (from, to) => {
+    const status = to === "done" ? "embeddings_stored" : "parsing";
+    const job = await insertJobInState(opened.database, { state: from, status });
+    expect(await readPlaces(job)).toMatchObject(placesOf(from));
+    await change(job, {
+      ...stateColumns(to),
+      ...(to === "done" ? { status: "'complete'" } : {}),
+      ...(to === "working" ? { fence: "fence + 1" } : {}),
+    });
+    expect(await readPlaces(job)).toMatchObject(placesOf(to));
+    if (to === "queued") await change(job, { turn: "7", priority: "1" });
+    expect(await readPlaces(job)).toMatchObject(placesOf(to));
+    await opened.database.run("delete from upload_pipeline.documents");
+    expect(await readPlaces(job)).toMatchObject({ ready: 0 });
+  },
+);
+
+function placesOf(state: State): { ready: number; listed?: number } {
+  return { ready: state === "queued" ? 1 : 0, ...(state === "working" ? { listed: 1 } : {}) };
+}
+
+/** Rows of ready_jobs that stand for the job as it is now, and lists on which its holder has it. */
+function readPlaces(jobId: string): Promise<{ ready: number; listed?: number | undefined }> {
+  return one(
+    opened.database,
+    z.object({ ready: z.number(), listed: z.number().optional() }),
+    `select (select count(*) from upload_pipeline.ready_jobs r where r.job_id = $1) as ready,
+       (select count(*) from upload_pipeline.session_claims c join upload_pipeline.upload_jobs j
+          on j.job_id = any (c.job_ids) and j.lease_session_id = c.session_id where j.job_id = $1) as listed`,
+    [jobId],
+  );
+}
+
+test("a truncated table of jobs leaves no queue behind", async () => {
+  const job = await insertJobInState(opened.database, { state: "queued", status: "uploaded" });
+  await opened.database.run("truncate upload_pipeline.documents cascade");
+  expect(await readPlaces(job)).toMatchObject({ ready: 0 });
+});
+
+test("a job is not revived while another of its document is under way", async () => {
+  const job = await insertJobInState(opened.database, { state: "cancelled", status: "uploaded" });
+  await opened.database.run(
+    `insert into upload_pipeline.upload_jobs (document_id) select document_id from upload_pipeline.upload_jobs where job_id = $1`,
+    [job],
+  );
+  expect(await outcomeOf(change(job, stateColumns("queued")))).toBe("already_exists");
+});
+
 test("a second unfinished job of a document cannot be stored", async () => {
   const job = await insertJobInState(opened.database, { state: "queued", status: "uploaded" });
   const second = opened.database.run(

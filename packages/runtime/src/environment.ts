@@ -75,6 +75,8 @@ export const environmentSchema = z.object({
   WORKER_LOG_LEVEL: z.enum(LOG_LEVELS).optional(),
   /** Jobs that one worker process has in hand at once. */
   WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(64).default(4),
+  /** Jobs of one user that all workers together have in hand; no limit by default. The same for all workers. */
+  WORKER_MAX_JOBS_PER_USER: z.coerce.number().int().min(1).optional(),
 
   /** Where the local stand-ins keep their data: disk store, embedded database, development secrets. */
   DATA_DIR: z.string().default(".data"),

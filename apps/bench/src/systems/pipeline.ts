@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type Claim,
-  claimJobs,
+  createClaimer,
   confirmUpload,
   createCheckpointBatcher,
   createNotifier,
@@ -157,6 +157,7 @@ async function claimUntil(
   stopping: AbortSignal,
   { database, session_id, walk, alarm, onStart }: Claiming,
 ): Promise<void> {
+  const claimer = createClaimer(database);
   let inHand = 0;
   const end = (): void => {
     inHand -= 1;
@@ -166,7 +167,7 @@ async function claimUntil(
   while (!stopping.aborted) {
     await promoteDueJobs(database);
     const limit = IN_HAND - inHand;
-    const claims = limit > 0 ? await claimJobs(database, { session_id, limit }) : [];
+    const claims = limit > 0 ? await claimer.claim({ session_id, limit }) : [];
     inHand += claims.length;
     for (const claim of claims) void walk(claim).catch(reportError).finally(end);
     await alarm.wait(POLL_MS);

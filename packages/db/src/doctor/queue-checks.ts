@@ -26,6 +26,36 @@ export const QUEUE_CHECKS: readonly Check[] = [
   },
   {
     invariant: "I2",
+    title: "The queue that claims read holds the queued jobs, each at its place",
+    severity: "error",
+    sql: (schema) => `
+      select j.job_id::text as id, 'is queued and not in ready_jobs' as why
+      from ${schema}.upload_jobs j
+      where j.state = 'queued' and not exists (
+        select from ${schema}.ready_jobs r
+        where r.turn = j.turn and r.priority = j.priority and r.seq = j.seq and r.job_id = j.job_id and r.fence = j.fence)
+      union all
+      select r.job_id::text, format('is in ready_jobs and %s', coalesce('is ' || j.state, 'does not exist'))
+      from ${schema}.ready_jobs r
+      left join ${schema}.upload_jobs j on j.job_id = r.job_id
+      where j.state is distinct from 'queued' or (r.turn, r.priority, r.seq) <> (j.turn, j.priority, j.seq)`,
+    parameters: () => [],
+  },
+  {
+    invariant: "I2",
+    title: "Every job in hand is on a list of its worker's claims",
+    severity: "error",
+    // The rescue looks there.
+    sql: (schema) => `
+      select j.job_id::text as id, format('is held by session %s, which has not listed it', j.lease_session_id) as why
+      from ${schema}.upload_jobs j
+      where j.state = 'working' and not exists (
+        select from ${schema}.session_claims c
+        where c.session_id = j.lease_session_id and j.job_id = any (c.job_ids))`,
+    parameters: () => [],
+  },
+  {
+    invariant: "I2",
     title: "No due job is left lying while workers live",
     severity: "error",
     sql: (schema) => `

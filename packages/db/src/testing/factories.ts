@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { documentId } from "@pipeline/runtime";
 import { z } from "zod";
-import { claimJobs } from "../queue.ts";
+import { claimJobs } from "../claims.ts";
 import { one, type Queryable } from "../queryable.ts";
 import type { Claim } from "../rows.ts";
 import { openSession } from "../sessions.ts";

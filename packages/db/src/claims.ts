@@ -1,0 +1,194 @@
+import { z } from "zod";
+import { LEASE_MS_BY_STATUS } from "./leases.ts";
+import type { Database } from "./database.ts";
+import type { Queryable } from "./queryable.ts";
+import { claimRow, type Claim } from "./rows.ts";
+
+export interface ClaimRequest {
+  /** Live, or nothing is claimed. */
+  session_id: string;
+  /** Most jobs to take. */
+  limit: number;
+  /** Only jobs behind this one in the fair order are looked at: a hint that saves time, see `createClaimer`. */
+  behind?: QueuePlace | undefined;
+  /** Most jobs of one user in the hands of all workers together. Needs a transaction around the call; see `claimCapped`. */
+  maxPerUser?: number | undefined;
+}
+
+/** A place in the fair order between users, smaller first. */
+export interface QueuePlace {
+  turn: number;
+  priority: number;
+  seq: number;
+}
+
+/**
+ * Takes up to `limit` queued jobs in fair order for a live session and raises their fences. Answers fewer when fewer
+ * are free, none when the session has expired or claiming is paused.
+ *
+ * Jobs whose workers died are suspects, since any of them may be the one that kills workers: see `SUSPECTS`.
+ */
+export async function claimJobs(db: Queryable, request: ClaimRequest): Promise<Claim[]> {
+  const { session_id, limit, behind, maxPerUser } = request;
+  if (maxPerUser !== undefined) await lockCappedClaims(db);
+  const place = behind ?? { turn: 0, priority: 0, seq: 0 };
+  return db.many(
+    claimRow,
+    // Jobs are locked before anything is done about their row in ready_jobs, as by everybody else. That row is the current
+    // one of the job if fence and place agree, so nobody else may remove it until this statement is committed.
+    `with alive as materialized (
+       select set_config('upload_pipeline.is_claiming', 'on', true) as is_claiming
+       from ${db.schema}.worker_sessions s
+       where s.session_id = $1 and s.ended_at is null and s.expires_at > now()
+         and not exists (select from ${db.schema}.queue_control where paused_at is not null)
+     ), in_hand as materialized (
+       select coalesce(max(j.crash_count), 0) as crashes
+       from ${db.schema}.session_claims c cross join lateral unnest(c.job_ids) as listed (job_id)
+       cross join lateral (
+         select j.crash_count from ${db.schema}.upload_jobs j
+         where j.job_id = listed.job_id and j.state = 'working' and j.lease_session_id = $1
+         offset 0
+       ) j
+       where c.session_id = $1
+     ), ${maxPerUser === undefined ? "" : capped(db)} found as materialized (
+       select r.row_id, r.turn, r.priority, r.seq, j.job_id, j.crash_count, j.has_waited
+       from (
+         select row_id, turn, priority, seq, job_id, fence
+         from ${maxPerUser === undefined ? `(select ctid as row_id, * from ${db.schema}.ready_jobs) ready` : "allowed"}
+         where (turn, priority, seq) > ($4::bigint, $5::int, $6::bigint)
+         order by turn, priority, seq
+         limit ${LOOKED_AT}
+       ) r
+       cross join lateral (
+         select j.job_id, j.crash_count, ${HAS_WAITED} as has_waited
+         from ${db.schema}.upload_jobs j
+         where j.job_id = r.job_id and j.state = 'queued' and j.fence = r.fence and j.turn = r.turn
+           and j.priority = r.priority and ${FITS_HAND}
+         for no key update skip locked
+       ) j
+       where (select is_claiming from alive) = 'on'
+       limit $2
+     ), first_suspect as materialized (
+       select seq, crash_count from found where crash_count > 0 order by turn, priority, seq limit 1
+     ), taken as materialized (
+       select row_id, job_id from found f
+       where f.crash_count = 0 or f.seq = (select seq from first_suspect)
+         or (f.crash_count = 1 and f.has_waited and (select crash_count from first_suspect) = 1)
+     ), claimed as (
+       update ${db.schema}.upload_jobs j
+       set state = 'working', fence = j.fence + 1, lease_session_id = $1,
+           lease_expires_at = now() + (($3::jsonb ->> j.status)::int * interval '1 ms'), updated_at = now()
+       where j.job_id = any (array(select job_id from taken))
+       returning j.job_id, j.document_id, j.user_id, j.correlation_id, j.status, j.fence, j.generation, j.retry_count,
+         extract(epoch from now() - j.created_at)::float8 as age_seconds,
+         j.upload_expires_at <= now() as upload_is_expired, j.turn, j.priority, j.seq
+     ), removed as (
+       delete from ${db.schema}.ready_jobs r where r.ctid = any (array(select row_id from taken))
+     ), listed as (
+       insert into ${db.schema}.session_claims (session_id, job_ids)
+       select $1, array_agg(job_id) from taken having count(*) > 0
+     ), served as materialized (
+       select setval('${db.schema}.served_turn', max(turn)) from claimed
+       having max(turn) > (select last_value from ${db.schema}.served_turn)
+     )
+     select c.job_id, c.document_id, c.user_id, c.correlation_id, c.status, c.fence, c.generation, c.retry_count,
+       c.age_seconds, c.upload_is_expired, c.turn, c.priority, c.seq,
+       d.filename, d.mime, d.bytes_len, d.file_sha256, d.raw_path, d.title
+     from claimed c join ${db.schema}.documents d on d.document_id = c.document_id
+     left join served on true
+     order by c.turn, c.priority, c.seq`,
+    [
+      session_id,
+      limit,
+      LEASE_MS_BY_STATUS,
+      place.turn,
+      place.priority,
+      place.seq,
+      ...(maxPerUser === undefined ? [] : [maxPerUser]),
+    ],
+  );
+}
+
+export interface Claimer {
+  /** `claimJobs`, with what was learnt from earlier calls. */
+  claim(request: Omit<ClaimRequest, "behind">): Promise<Claim[]>;
+}
+
+/** How long jobs that became claimable in front of those claimed last may be overlooked. */
+const OVERLOOKED_MS = 1_000;
+
+/**
+ * Claims for one process. It goes on in the queue where its last claim ended, so that rows that were removed there since
+ * cost nothing: while some transaction keeps old rows visible, they are not cleared away, and each claim would read
+ * all of them. Because places are given out and become visible out of order, it reads from the start after a claim that
+ * came short, and at least every second.
+ */
+export function createClaimer(database: Database): Claimer {
+  let behind: QueuePlace | undefined;
+  let startedOverAt = Number.NEGATIVE_INFINITY;
+  return {
+    claim: async (request) => {
+      if (request.maxPerUser !== undefined) return database.transaction((tx) => claimJobs(tx, request));
+      if (performance.now() - startedOverAt > OVERLOOKED_MS) behind = undefined;
+      if (behind === undefined) startedOverAt = performance.now();
+      const claims = await claimJobs(database, { ...request, behind });
+      behind = claims.length < request.limit ? undefined : claims.at(-1);
+      return claims;
+    },
+  };
+}
+
+/** A suspect of one crash is left for a session without suspects this long, and then runs beside others like it. */
+const SUSPECT_WAIT_MS = 1_500;
+
+/** Whether the suspect `j` has waited long enough; rescue was its last change. */
+const HAS_WAITED = `j.updated_at <= now() - interval '${SUSPECT_WAIT_MS} ms'`;
+
+/**
+ * Suspects: of the jobs that a worker had in hand when it died, one may have killed it, and those that are claimed
+ * together with that one again would die with it until they count as poison too. So a job that two workers died on runs
+ * in a session without other suspects, and one that a single worker died on does too if such a session turns up soon.
+ */
+const FITS_HAND = `(j.crash_count = 0 or (select crashes from in_hand) = 0
+  or (j.crash_count = 1 and (select crashes from in_hand) = 1 and ${HAS_WAITED}))`;
+
+/**
+ * Places that one claim looks at, most of which it only does where others are claiming them too. Without a limit the planner
+ * would sort the whole queue. A hundred users at their cap, or a thousand suspects, hide nobody.
+ */
+const LOOKED_AT = "2000 + 2 * $2::int";
+
+/**
+ * The common table expression `allowed`: ready jobs of users who stay within the cap, `$7`, counting what all workers have
+ * in hand.
+ */
+function capped(db: Queryable): string {
+  return `held as materialized (
+       select j.user_id, count(distinct j.job_id) as held_count
+       from ${db.schema}.session_claims c cross join lateral unnest(c.job_ids) as listed (job_id)
+       cross join lateral (
+         select j.job_id, j.user_id from ${db.schema}.upload_jobs j
+         where j.job_id = listed.job_id and j.state = 'working' and j.lease_session_id = c.session_id
+         offset 0
+       ) j
+       group by j.user_id
+     ), allowed as materialized (
+       select n.* from (
+         select w.*, row_number() over (partition by w.user_id order by w.turn, w.priority, w.seq) as nth
+         from (
+           select r.ctid as row_id, r.turn, r.priority, r.seq, r.job_id, r.fence, r.user_id from ${db.schema}.ready_jobs r
+           where (r.turn, r.priority, r.seq) > ($4::bigint, $5::int, $6::bigint)
+             and not exists (select from held h where h.user_id = r.user_id and h.held_count >= $7::int)
+           order by r.turn, r.priority, r.seq
+           limit ${LOOKED_AT}
+         ) w
+       ) n
+       left join held h on h.user_id = n.user_id
+       where n.nth + coalesce(h.held_count, 0) <= $7::int
+     ), `;
+}
+
+/** Claims under a cap take turns, because each must see what the others took; in a statement before the one that counts. */
+async function lockCappedClaims(tx: Queryable): Promise<void> {
+  await tx.run("select pg_advisory_xact_lock(hashtextextended($1, 0))", [`${tx.schema} capped claims`]);
+}
