@@ -37,6 +37,8 @@ export interface CallbackStats {
 export interface Callbacks {
   /** Tells every webhook of the job that wants to know. Returns at once. */
   send(job: Job, event: CallbackEvent): void;
+  /** Sends at once what would come late. */
+  sendLate(): void;
   stats(): CallbackStats;
   /** Resolves when nothing is on its way. */
   settled(): Promise<void>;
@@ -67,6 +69,8 @@ export function createCallbacks(parts: CallbackParts): Callbacks {
     const kept = work.finally(() => underWay.delete(kept));
     underWay.add(kept);
   };
+  let release = new AbortController();
+  const waitLate = (lateMs: number): Promise<void> => wait(lateMs, AbortSignal.any([closing, release.signal]));
   const diceFor = (webhook: Webhook, { job, purpose }: { job: Job; purpose: string }): Dice =>
     createDice(seed, `callback\n${job.key}\n${purpose}\n${job.order.webhooks.indexOf(webhook)}`);
 
@@ -76,7 +80,7 @@ export function createCallbacks(parts: CallbackParts): Callbacks {
     const fault = drawFault(deliveryRates, dice.next());
     if (fault !== undefined) stats[fault] += 1;
     if (fault === "lost") return;
-    if (fault === "late") await wait(dice.between(parts.lateMs ?? DEFAULT_LATE_MS), closing);
+    if (fault === "late") await waitLate(dice.between(parts.lateMs ?? DEFAULT_LATE_MS));
     await deliver(letter, { parts, stats });
     if (fault === "duplicate") await deliver(letter, { parts, stats });
   };
@@ -95,6 +99,10 @@ export function createCallbacks(parts: CallbackParts): Callbacks {
         if (wants(webhook, event)) keep(sendTo(webhook, { job, event }));
         if (event === "parse.pending") keep(forgeFor(webhook, job));
       }
+    },
+    sendLate() {
+      release.abort();
+      release = new AbortController();
     },
     stats: () => ({ ...stats }),
     settled: async () => {

@@ -56,6 +56,8 @@ export interface LlamaParse {
   failNext(fault: Fault, options?: FailNextOptions): void;
   /** Ends the waiting of all jobs under way. */
   finishJobs(): void;
+  /** Sends at once the callbacks that would come late. */
+  sendLateCallbacks(): void;
   /** Resolves when no job is under way and no callback on its way. */
   settled(): Promise<void>;
   close(): Promise<void>;
@@ -113,6 +115,7 @@ export async function startLlamaParse(options: LlamaParseOptions = {}): Promise<
     stats,
     failNext: (fault, order) => plan.failNext(fault, order),
     finishJobs: () => runner.finishJobs(),
+    sendLateCallbacks: () => callbacks.sendLate(),
     settled: () => runner.settled(),
     close: async () => {
       closing.abort();

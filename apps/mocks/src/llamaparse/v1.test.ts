@@ -10,6 +10,9 @@ const THREE_PAGES = "# One\n\nfirst page\f# Two\n\nsecond page\f# Three\n\nthird
 
 const itemSchema = z.looseObject({ type: z.string() });
 
+/** A busy machine is slow. */
+const PATIENTLY = { timeout: 30_000 };
+
 afterEach(closeStarted);
 
 describe("a job", () => {
@@ -321,7 +324,9 @@ describe("billing", () => {
   test("two jobs for one file at once are billed twice: nothing is cached before the first has ended", async () => {
     const emulator = await start({ parseMs: [600_000, 600_000] });
     await Promise.all([upload(emulator), upload(emulator)]);
-    await expect.poll(() => emulator.stats().jobs.map(({ status }) => status)).toEqual(["RUNNING", "RUNNING"]);
+    await expect
+      .poll(() => emulator.stats().jobs.map(({ status }) => status), PATIENTLY)
+      .toEqual(["RUNNING", "RUNNING"]);
     emulator.finishJobs();
     await emulator.settled();
     expect(emulator.stats()).toMatchObject({ billed_credits: 6, paid_again_count: 1 });

@@ -169,6 +169,34 @@ describe("the service's own SDK on the emulator", () => {
     });
   });
 
+  test("gets sixty files through a fifth of faults, each job known to it billed once", async () => {
+    const rates = { server_error: 0.05, rate_limited: 0.05, half_body: 0.05, timeout: 0.05 };
+    const emulator = await start({ rates, hangMs: 5 });
+    const sdk = sdkFor(emulator);
+    const insist = async <T>(call: () => Promise<T>): Promise<T> => {
+      try {
+        return await call();
+      } catch {
+        return insist(call);
+      }
+    };
+    const parseOne = async (content: string): Promise<string | undefined> => {
+      const upload_file = await toFile(Buffer.from(content), "a.txt");
+      const { id } = await insist(() => sdk.parsing.create({ ...LATEST, upload_file }));
+      await emulator.settled();
+      expect((await insist(() => sdk.parsing.get(id))).job.status).toBe("COMPLETED");
+      const { text } = await insist(() => sdk.parsing.get(id, { expand: ["text"] }));
+      return text?.pages[0]?.text;
+    };
+    const contents = Array.from({ length: 60 }, (_, index) => `claim ${index}`);
+    expect(await Promise.all(contents.map(parseOne))).toEqual(contents);
+    const { faults, files, paid_again_count } = emulator.stats();
+    expect(Object.values(faults).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(20);
+    expect(files).toHaveLength(60);
+    for (const file of files) expect(file.job_count - file.lost_count).toBe(1);
+    expect(paid_again_count).toBe(0);
+  });
+
   test("is refused with another key, and when the credits are used up", async () => {
     const emulator = await start({ apiKeys: ["llx-other"], creditLimit: 0 });
     await expect(sdkFor(emulator).parsing.list()).rejects.toMatchObject({ status: 401 });
