@@ -14,6 +14,9 @@ export interface DiskLayout {
 export const DIRECTORY_MODE = 0o700;
 export const FILE_MODE = 0o600;
 
+/** Lets the keys `a` and `a/b` both exist. */
+export const OBJECT_SUFFIX = ".object";
+
 const PARTIAL = ".part";
 const PROBE = ".probe";
 
@@ -27,12 +30,11 @@ export function createLayout(directory: string): DiskLayout {
 
 /**
  * `objects/<2 hex>/<uuid>/<uuid>.object`. The last two digits spread the first level over 256 directories: they are
- * random in every version of UUID, the first ones are a clock in version 7. The suffix lets the keys `a` and `a/b`
- * both exist.
+ * random in every version of UUID, the first ones are a clock in version 7.
  */
 export function objectPath(layout: DiskLayout, key: string): string {
   const [first = ""] = key.split("/", 1);
-  return join(layout.objects, first.slice(-2), `${key}.object`);
+  return join(layout.objects, first.slice(-2), `${key}${OBJECT_SUFFIX}`);
 }
 
 export function newPartialPath(layout: DiskLayout): string {

@@ -5,7 +5,7 @@ import { join, relative, sep } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createDiskStore } from "./disk-store.ts";
-import { describeObjectStore, expireWith, putWithFetch } from "./object-store.suite.ts";
+import { collectObjects, describeObjectStore, expireWith, putWithFetch } from "./object-store.suite.ts";
 import { openUploadServer, TEST_SECRET, type UploadServer } from "./upload-server.fixture.ts";
 
 const HOUR_MS = 60 * 60 * 1000;
@@ -82,6 +82,7 @@ describe("the disk store", () => {
     await expect(server.store.stat(key)).rejects.toMatchObject(unavailable);
     await expect(server.store.download(key, {})).rejects.toMatchObject(unavailable);
     await expect(server.store.remove([key])).rejects.toMatchObject(unavailable);
+    await expect(collectObjects(server.store.list())).rejects.toMatchObject(unavailable);
   });
 
   it("calls a disk that fails in the middle of a file unavailable, not broken code", async () => {
@@ -101,6 +102,16 @@ describe("the disk store", () => {
         message: "Object storage could not create its directories (ENOTDIR).",
       }),
     );
+  });
+
+  it("lists objects and nothing else that lies about", async () => {
+    const key = randomUUID();
+    await store(key);
+    const objects = join(server.directory, "objects");
+    for (const path of ["a.probe", `${key.slice(-2)}/note.txt`, `${key.slice(-2)}/notes.object`]) {
+      await writeFile(join(objects, path), "");
+    }
+    expect(await collectObjects(server.store.list())).toEqual([expect.objectContaining({ key, bytes_len: 3 })]);
   });
 
   it("checks itself without leaving anything behind", async () => {

@@ -4,15 +4,16 @@ import { PassThrough, pipeline, type Readable } from "node:stream";
 import { AppError } from "@pipeline/runtime";
 import { checkDisk } from "./check-disk.ts";
 import { diskFault, systemErrorCode } from "./disk-fault.ts";
+import { listDisk } from "./disk-list.ts";
 import { createLayout, type DiskLayout, objectPath } from "./disk-layout.ts";
 import { isObjectKey } from "./object-key.ts";
-import type { ObjectStat, ObjectStore } from "./object-store.ts";
+import type { ListableStore, ObjectStat } from "./object-store.ts";
 import { syncDirectory } from "./publish-file.ts";
 import { type ReceivedUpload, receiveUpload, type UploadRequest } from "./receive-upload.ts";
 import { encodeUploadSecret, signUploadLink } from "./upload-link.ts";
 
 /** An object store in a directory, and the receiving end of the links it signs. */
-export interface DiskStore extends ObjectStore {
+export interface DiskStore extends ListableStore {
   /** Serves `PUT` on UPLOAD_ROUTE; the errors are listed at `receiveUpload`. */
   receiveUpload(input: UploadRequest): Promise<ReceivedUpload>;
 }
@@ -42,6 +43,7 @@ export function createDiskStore(options: DiskStoreOptions): DiskStore {
       for (const key of keys) await removeObject(layout, key);
     },
     check: () => checkDisk(layout),
+    list: () => listDisk(layout),
   };
 }
 

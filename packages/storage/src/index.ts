@@ -1,6 +1,13 @@
 export { createDiskStore, type DiskStore, type DiskStoreOptions } from "./disk-store.ts";
 export { loadOrCreateSecret } from "./load-or-create-secret.ts";
-export type { ObjectStat, ObjectStore, SignedUpload, SignUploadInput } from "./object-store.ts";
+export type {
+  ListableStore,
+  ListedObject,
+  ObjectStat,
+  ObjectStore,
+  SignedUpload,
+  SignUploadInput,
+} from "./object-store.ts";
 export type { ReceivedUpload, UploadRequest } from "./receive-upload.ts";
 export {
   createSupabaseStore,

@@ -4,13 +4,13 @@ import { buffer } from "node:stream/consumers";
 import { decodeJwt, SignJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AppError } from "@pipeline/runtime";
-import type { ObjectStore, SignedUpload } from "./object-store.ts";
+import type { ListableStore, ListedObject, SignedUpload } from "./object-store.ts";
 
 export type UploadBody = Uint8Array<ArrayBuffer> | AsyncIterable<Uint8Array>;
 
 /** A running store, and the frontend's side of it. */
 export interface ObjectStoreHarness {
-  store: ObjectStore;
+  store: ListableStore;
   /**
    * Sends the PUT over HTTP with the upload's headers and these over them. `status` is what the answer means: Supabase
    * says 400 and puts the real status into the body. Rejects when the connection breaks.
@@ -40,6 +40,7 @@ export interface ObjectStoreContract {
 }
 
 const LARGE_BYTES = 25 * 1024 * 1024;
+const DAY_MS = 24 * 60 * 60 * 1000;
 /** More than a connection holds: who has taken that much has decided to take the upload. */
 const UNBUFFERED_BYTES = 16 * 1024 * 1024;
 const MIME = "application/pdf";
@@ -260,6 +261,23 @@ export function describeObjectStore(name: string, contract: ObjectStoreContract)
       await expect(read()).rejects.toMatchObject({ name: "AbortError" });
     });
 
+    it("lists what is stored, whatever the depth of its key, and nothing that was removed", async () => {
+      const outer = randomUUID();
+      const keys = [outer, `${outer}/${randomUUID()}`, `${outer}/${randomUUID()}/${randomUUID()}`, newKey()];
+      for (const [position, key] of keys.entries()) {
+        await harness.put(await sign(position + 1, key), randomBytes(position + 1), {});
+      }
+      const listed = await collectObjects(harness.store.list());
+      expect(listed).toHaveLength(new Set(listed.map(({ key }) => key)).size);
+      const lengths = keys.map((key) => listed.find((object) => object.key === key)?.bytes_len);
+      expect(lengths).toEqual([1, 2, 3, 4]);
+      // Clocks of two machines differ; a day would be another unit or another zone.
+      for (const { stored_at } of listed) expect(Math.abs(Date.now() - stored_at.getTime())).toBeLessThan(DAY_MS);
+      await harness.store.remove(keys);
+      const remaining = (await collectObjects(harness.store.list())).map(({ key }) => key);
+      expect(remaining.filter((key) => keys.includes(key))).toEqual([]);
+    });
+
     it("passes its own check", async () => {
       await expect(harness.store.check()).resolves.toBeUndefined();
     });
@@ -300,6 +318,12 @@ async function* largeBody(hash: ReturnType<typeof createHash>): AsyncGenerator<U
     hash.update(block);
     yield block;
   }
+}
+
+export async function collectObjects(objects: AsyncIterable<ListedObject>): Promise<ListedObject[]> {
+  const collected: ListedObject[] = [];
+  for await (const object of objects) collected.push(object);
+  return collected;
 }
 
 /** Resolves for all at once, when as many as were announced have come. */

@@ -9,7 +9,10 @@ import type { Readable } from "node:stream";
 export interface ObjectStore {
   readonly kind: "disk" | "supabase";
 
-  /** A link that takes one file until it expires. Errors: `invalid_object_key`, `invalid_upload_promise`. */
+  /**
+   * A link that takes one file until it expires. Errors: `invalid_object_key`, `invalid_upload_promise`, transient
+   * `storage_unavailable`; Supabase signs none for a file that is there, a conflict `upload_already_received`.
+   */
   signUpload(input: SignUploadInput): Promise<SignedUpload>;
 
   /** Undefined is "not there", and only that; whatever else goes wrong throws a transient `storage_unavailable`. */
@@ -26,6 +29,21 @@ export interface ObjectStore {
 
   /** Writes, reads and deletes a probe object; throws a transient error that names the step that failed. */
   check(): Promise<void>;
+}
+
+/** What only a comparison of storage with the database needs. */
+export interface ListableStore extends ObjectStore {
+  /**
+   * Every object whose name is a key, in no order; what comes or goes meanwhile may or may not be among them. Errors:
+   * transient `storage_unavailable`.
+   */
+  list(): AsyncIterable<ListedObject>;
+}
+
+export interface ListedObject {
+  key: string;
+  bytes_len: number;
+  stored_at: Date;
 }
 
 export interface SignUploadInput {

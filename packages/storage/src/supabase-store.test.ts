@@ -8,7 +8,7 @@ import { LIMITS, SUPPORTED_MIME_TYPES } from "@pipeline/runtime";
 import { createClient } from "@supabase/supabase-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
-import { describeObjectStore, expireWith } from "./object-store.suite.ts";
+import { collectObjects, describeObjectStore, expireWith } from "./object-store.suite.ts";
 import { openSupabaseBench, putToSupabase, type SupabaseBench } from "./supabase-emulator.fixture.ts";
 import { createSupabaseStore, type SupabaseStoreOptions } from "./supabase-store.ts";
 
@@ -50,6 +50,17 @@ describe("the Supabase store", () => {
     await bench.store.remove(keys);
     expect(bench.emulator.stats().object_count).toBe(0);
     expect(bench.emulator.stats().requests["DELETE /storage/v1/object/:bucket"]).toBe(2);
+  });
+
+  it("lists page by page, and passes over what has no key of ours", async () => {
+    const files = createClient(bench.emulator.url, bench.emulator.serviceRoleKey).storage.from("uploads");
+    const document = randomUUID();
+    const keys = Array.from({ length: 1_001 }, () => `${document}/${randomUUID()}`);
+    for (const key of [...keys, "by-hand.pdf", `by-hand/${newKey()}`]) {
+      await files.upload(key, Buffer.from("x"), { contentType: "application/pdf" });
+    }
+    const listed = await collectObjects(bench.store.list());
+    expect(listed.map(({ key }) => key).toSorted()).toEqual(keys.toSorted());
   });
 
   it("checks itself without leaving anything behind", async () => {
@@ -205,9 +216,48 @@ describe("the Supabase store", () => {
     await expect(refusedStore.stat(key)).rejects.toMatchObject(refused);
     await expect(refusedStore.download(key, {})).rejects.toMatchObject(refused);
     await expect(refusedStore.remove([key])).rejects.toMatchObject(refused);
+    await expect(collectObjects(refusedStore.list())).rejects.toMatchObject(refused);
     await expect(refusedStore.check()).rejects.toMatchObject(refused);
     await expect(refusedStore.prepare()).rejects.toMatchObject({ kind: "transient", code: "storage_unauthorized" });
     expect(await bench.store.stat(key)).toEqual({ bytes_len: 10 });
+  });
+
+  it.each([
+    ["an older server that has no codes", { statusCode: "404", error: "not_found", message: "Object not found" }, 400],
+    ["a server that has them", { statusCode: "404", error: "not_found", message: "", code: "NoSuchKey" }, 400],
+  ])("understands %s when it says that there is no such object", async (_, body, status) => {
+    const server = await listen((request, response) => {
+      const isObject = request.url?.includes("/object/info/") === true;
+      response.writeHead(isObject ? status : 200, { "content-type": "application/json" });
+      response.end(JSON.stringify(isObject ? body : { public: false }));
+    });
+    const { serviceRoleKey } = bench.emulator;
+    expect(await createSupabaseStore({ url: server.url, serviceRoleKey }).stat(newKey())).toBeUndefined();
+    await server.close();
+  });
+
+  it("takes a gateway's word that the key is not valid", async () => {
+    const gateway = await listen((_, response) => {
+      response.writeHead(401, { "content-type": "application/json" }).end('{"message":"Invalid API key"}');
+    });
+    const { serviceRoleKey } = bench.emulator;
+    await expect(createSupabaseStore({ url: gateway.url, serviceRoleKey }).stat(newKey())).rejects.toMatchObject({
+      code: "storage_unauthorized",
+      message: "Object storage could not look up an object (401).",
+    });
+    await gateway.close();
+  });
+
+  it("takes neither its key nor a file to where a redirect leads", async () => {
+    const { emulator } = bench;
+    const redirecting = await listen((request, response) => {
+      response.writeHead(307, { location: `${emulator.url}${request.url}` }).end();
+    });
+    const before = emulator.stats().requests;
+    const lured = createSupabaseStore({ url: redirecting.url, serviceRoleKey: emulator.serviceRoleKey });
+    await expect(lured.check()).rejects.toMatchObject({ code: "storage_unavailable" });
+    expect(emulator.stats().requests).toEqual(before);
+    await redirecting.close();
   });
 
   it("keeps keys, tokens and links out of everything that it throws", async () => {

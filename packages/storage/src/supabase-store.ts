@@ -4,15 +4,16 @@ import { z } from "zod";
 import { checkSupabase } from "./check-supabase.ts";
 import { mediaType } from "./media-type.ts";
 import { isObjectKey } from "./object-key.ts";
-import type { ObjectStat, ObjectStore, SignedUpload, SignUploadInput } from "./object-store.ts";
+import type { ListableStore, ObjectStat, SignedUpload, SignUploadInput } from "./object-store.ts";
 import { type BucketPlace, prepareBucket, requireVisibleBucket } from "./supabase-bucket.ts";
 import { createStorageClient } from "./supabase-client.ts";
 import { type DownloadLimits, downloadObject } from "./supabase-download.ts";
 import { objectNotFound, saysAlreadyExists, saysNoSuchKey, supabaseFault, unavailable } from "./supabase-failure.ts";
+import { listSupabase } from "./supabase-list.ts";
 import { requireUploadInput, UPLOAD_BUCKET } from "./upload-link.ts";
 
 /** An object store in a bucket of Supabase Storage. */
-export interface SupabaseStore extends ObjectStore {
+export interface SupabaseStore extends ListableStore {
   /**
    * Creates the bucket, or proves that it is as the service's limits promise; to be called once at start. Errors:
    * internal `storage_bucket_mismatch`, and transient ones as at `check`.
@@ -73,6 +74,7 @@ export function createSupabaseStore(options: SupabaseStoreOptions): SupabaseStor
     signDownload: (key, download) => signDownload(place, { key, ...download }),
     remove: (keys) => removeObjects(place, keys),
     check: () => checkSupabase(place),
+    list: () => listSupabase(place),
   };
 }
 

@@ -41,7 +41,10 @@ function readFolder(objects: Map<string, StoredObject>, { prefix, search }: List
   for (const [key, object] of objects) {
     if (!key.startsWith(start)) continue;
     const [name = "", ...rest] = key.slice(start.length).split("/");
-    if (name.startsWith(search)) entries.set(name, { name, object: rest.length === 0 ? object : undefined });
+    if (!name.startsWith(search)) continue;
+    // An object and a folder of the same name are two entries.
+    if (rest.length === 0) entries.set(name, { name, object });
+    else entries.set(`${name}/`, { name, object: undefined });
   }
   return [...entries.values()];
 }
