@@ -1,4 +1,3 @@
-import { z } from "zod";
 import { LEASE_MS_BY_STATUS } from "./leases.ts";
 import type { Database } from "./database.ts";
 import type { Queryable } from "./queryable.ts";
@@ -11,7 +10,7 @@ export interface ClaimRequest {
   limit: number;
   /** Only jobs behind this one in the fair order are looked at: a hint that saves time, see `createClaimer`. */
   behind?: QueuePlace | undefined;
-  /** Most jobs of one user in the hands of all workers together. Needs a transaction around the call; see `claimCapped`. */
+  /** Most jobs of one user in the hands of all workers together. Needs a transaction around the call. */
   maxPerUser?: number | undefined;
 }
 
@@ -25,56 +24,17 @@ export interface QueuePlace {
 /**
  * Takes up to `limit` queued jobs in fair order for a live session and raises their fences. Answers fewer when fewer
  * are free, none when the session has expired or claiming is paused.
- *
- * Jobs whose workers died are suspects, since any of them may be the one that kills workers: see `SUSPECTS`.
  */
 export async function claimJobs(db: Queryable, request: ClaimRequest): Promise<Claim[]> {
   const { session_id, limit, behind, maxPerUser } = request;
   if (maxPerUser !== undefined) await lockCappedClaims(db);
-  const place = behind ?? { turn: 0, priority: 0, seq: 0 };
+  const { turn, priority, seq } = behind ?? { turn: 0, priority: 0, seq: 0 };
+  const cap = maxPerUser === undefined ? [] : [maxPerUser];
   return db.many(
     claimRow,
     // Jobs are locked before anything is done about their row in ready_jobs, as by everybody else. That row is the current
     // one of the job if fence and place agree, so nobody else may remove it until this statement is committed.
-    `with alive as materialized (
-       select set_config('upload_pipeline.is_claiming', 'on', true) as is_claiming
-       from ${db.schema}.worker_sessions s
-       where s.session_id = $1 and s.ended_at is null and s.expires_at > now()
-         and not exists (select from ${db.schema}.queue_control where paused_at is not null)
-     ), in_hand as materialized (
-       select coalesce(max(j.crash_count), 0) as crashes
-       from ${db.schema}.session_claims c cross join lateral unnest(c.job_ids) as listed (job_id)
-       cross join lateral (
-         select j.crash_count from ${db.schema}.upload_jobs j
-         where j.job_id = listed.job_id and j.state = 'working' and j.lease_session_id = $1
-         offset 0
-       ) j
-       where c.session_id = $1
-     ), ${maxPerUser === undefined ? "" : capped(db)} found as materialized (
-       select r.row_id, r.turn, r.priority, r.seq, j.job_id, j.crash_count, j.has_waited
-       from (
-         select row_id, turn, priority, seq, job_id, fence
-         from ${maxPerUser === undefined ? `(select ctid as row_id, * from ${db.schema}.ready_jobs) ready` : "allowed"}
-         where (turn, priority, seq) > ($4::bigint, $5::int, $6::bigint)
-         order by turn, priority, seq
-         limit ${LOOKED_AT}
-       ) r
-       cross join lateral (
-         select j.job_id, j.crash_count, ${HAS_WAITED} as has_waited
-         from ${db.schema}.upload_jobs j
-         where j.job_id = r.job_id and j.state = 'queued' and j.fence = r.fence and j.turn = r.turn
-           and j.priority = r.priority and ${FITS_HAND}
-         for no key update skip locked
-       ) j
-       where (select is_claiming from alive) = 'on'
-       limit $2
-     ), first_suspect as materialized (
-       select seq, crash_count from found where crash_count > 0 order by turn, priority, seq limit 1
-     ), taken as materialized (
-       select row_id, job_id from found f
-       where f.crash_count = 0 or f.seq = (select seq from first_suspect)
-         or (f.crash_count = 1 and f.has_waited and (select crash_count from first_suspect) = 1)
-     ), claimed as (
+    `with ${findJobs(db.schema, maxPerUser === undefined ? "all" : "capped")}, claimed as (
        update ${db.schema}.upload_jobs j
        set state = 'working', fence = j.fence + 1, lease_session_id = $1,
            lease_expires_at = now() + (($3::jsonb ->> j.status)::int * interval '1 ms'), updated_at = now()
@@ -97,15 +57,7 @@ export async function claimJobs(db: Queryable, request: ClaimRequest): Promise<C
      from claimed c join ${db.schema}.documents d on d.document_id = c.document_id
      left join served on true
      order by c.turn, c.priority, c.seq`,
-    [
-      session_id,
-      limit,
-      LEASE_MS_BY_STATUS,
-      place.turn,
-      place.priority,
-      place.seq,
-      ...(maxPerUser === undefined ? [] : [maxPerUser]),
-    ],
+    [session_id, limit, LEASE_MS_BY_STATUS, turn, priority, seq, ...cap],
   );
 }
 
@@ -159,33 +111,74 @@ const FITS_HAND = `(j.crash_count = 0 or (select crashes from in_hand) = 0
 const LOOKED_AT = "2000 + 2 * $2::int";
 
 /**
- * The common table expression `allowed`: ready jobs of users who stay within the cap, `$7`, counting what all workers have
- * in hand.
+ * Common table expressions up to `taken`: `job_id` and `row_id` (in ready_jobs) of the jobs to claim, their jobs locked.
+ * `$1` is the session, `$2` the limit, `$4` to `$6` the place behind which to look.
  */
-function capped(db: Queryable): string {
-  return `held as materialized (
-       select j.user_id, count(distinct j.job_id) as held_count
-       from ${db.schema}.session_claims c cross join lateral unnest(c.job_ids) as listed (job_id)
-       cross join lateral (
-         select j.job_id, j.user_id from ${db.schema}.upload_jobs j
-         where j.job_id = listed.job_id and j.state = 'working' and j.lease_session_id = c.session_id
-         offset 0
+function findJobs(schema: string, users: "all" | "capped"): string {
+  return `alive as materialized (
+       select set_config('upload_pipeline.is_claiming', 'on', true) as is_claiming
+       from ${schema}.worker_sessions s
+       where s.session_id = $1 and s.ended_at is null and s.expires_at > now()
+         and not exists (select from ${schema}.queue_control where paused_at is not null)
+     ), in_hand as materialized (
+       select coalesce(max(j.crash_count), 0) as crashes
+       from ${heldJobs(schema)} where c.session_id = $1
+     ), ready as materialized (
+       ${users === "all" ? placesOf(`${schema}.ready_jobs r`) : cappedPlaces(schema)}
+     ), found as materialized (
+       select r.row_id, r.turn, r.priority, r.seq, j.job_id, j.crash_count, j.has_waited
+       from ready r cross join lateral (
+         select j.job_id, j.crash_count, ${HAS_WAITED} as has_waited
+         from ${schema}.upload_jobs j
+         where j.job_id = r.job_id and j.state = 'queued' and j.fence = r.fence and j.turn = r.turn
+           and j.priority = r.priority and ${FITS_HAND}
+         for no key update skip locked
        ) j
-       group by j.user_id
-     ), allowed as materialized (
-       select n.* from (
-         select w.*, row_number() over (partition by w.user_id order by w.turn, w.priority, w.seq) as nth
-         from (
-           select r.ctid as row_id, r.turn, r.priority, r.seq, r.job_id, r.fence, r.user_id from ${db.schema}.ready_jobs r
-           where (r.turn, r.priority, r.seq) > ($4::bigint, $5::int, $6::bigint)
-             and not exists (select from held h where h.user_id = r.user_id and h.held_count >= $7::int)
-           order by r.turn, r.priority, r.seq
-           limit ${LOOKED_AT}
-         ) w
+       where (select is_claiming from alive) = 'on'
+       limit $2
+     ), first_suspect as materialized (
+       select seq, crash_count from found where crash_count > 0 order by turn, priority, seq limit 1
+     ), taken as materialized (
+       select row_id, job_id from found f
+       where f.crash_count = 0 or f.seq = (select seq from first_suspect)
+         or (f.crash_count = 1 and f.has_waited and (select crash_count from first_suspect) = 1)
+     )`;
+}
+
+/** The next places of the queue, in order. */
+function placesOf(from: string): string {
+  return `select r.ctid as row_id, r.turn, r.priority, r.seq, r.job_id, r.fence, r.user_id from ${from}
+       where (r.turn, r.priority, r.seq) > ($4::bigint, $5::int, $6::bigint)
+       order by r.turn, r.priority, r.seq
+       limit ${LOOKED_AT}`;
+}
+
+/** Of the next places those that leave every user within the cap, `$7`, counting what all workers have in hand. */
+function cappedPlaces(schema: string): string {
+  return `with held as materialized (
+         select j.user_id, count(distinct j.job_id) as held_count from ${heldJobs(schema)} group by j.user_id
+       ), next as materialized (
+         ${placesOf(`(
+           select r.ctid, r.* from ${schema}.ready_jobs r
+           where not exists (select from held h where h.user_id = r.user_id and h.held_count >= $7::int)) r`)}
+       )
+       select n.row_id, n.turn, n.priority, n.seq, n.job_id, n.fence from (
+         select next.*, row_number() over (partition by user_id order by turn, priority, seq) as nth from next
        ) n
        left join held h on h.user_id = n.user_id
        where n.nth + coalesce(h.held_count, 0) <= $7::int
-     ), `;
+       order by n.turn, n.priority, n.seq`;
+}
+
+/** Jobs `j` in hand, with their list of claims `c`; a job that was given back and claimed again can be on two. */
+function heldJobs(schema: string): string {
+  return `${schema}.session_claims c
+       cross join lateral unnest(c.job_ids) as listed (job_id)
+       cross join lateral (
+         select j.job_id, j.user_id, j.crash_count from ${schema}.upload_jobs j
+         where j.job_id = listed.job_id and j.state = 'working' and j.lease_session_id = c.session_id
+         offset 0
+       ) j`;
 }
 
 /** Claims under a cap take turns, because each must see what the others took; in a statement before the one that counts. */

@@ -100,19 +100,23 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
          case state when 'deadletter' then 'poison_job' else 'worker_lost' end,
          jsonb_build_object('crash_count', crash_count)
        from rescued
-     ), cleared as (
-       delete from ${db.schema}.session_claims c
-       where c.claim_id = any (array(
-         select over.claim_id from ${db.schema}.session_claims over
-         where not exists (
-           select from unnest(over.job_ids) as listed (job_id) cross join lateral (
-             select from ${db.schema}.upload_jobs j
-             where j.job_id = listed.job_id and j.state = 'working' and j.lease_session_id = over.session_id
-             offset 0
-           ) held)
-         for update skip locked))
-     )
+     ), cleared as (${clearLists(db.schema)})
      select job_id, state from rescued`,
     [input.maxCrashes, input.limit ?? 1_000, STAGE_BY_STATUS],
   );
+}
+
+/** Deletes the lists of claims none of whose jobs is held by their session any more. */
+function clearLists(schema: string): string {
+  return `
+       delete from ${schema}.session_claims c
+       where c.claim_id = any (array(
+         select over.claim_id from ${schema}.session_claims over
+         where not exists (
+           select from unnest(over.job_ids) as listed (job_id) cross join lateral (
+             select from ${schema}.upload_jobs j
+             where j.job_id = listed.job_id and j.state = 'working' and j.lease_session_id = over.session_id
+             offset 0
+           ) held)
+         for update skip locked))`;
 }
