@@ -1,4 +1,12 @@
-import { claimJobs, type Database, migrate, openSession, promoteDueJobs, type Queryable } from "@pipeline/db";
+import {
+  type Claimer,
+  createClaimer,
+  type Database,
+  migrate,
+  openSession,
+  promoteDueJobs,
+  type Queryable,
+} from "@pipeline/db";
 import { openBenchDatabase } from "../postgres/bench-database.ts";
 import type { BenchServer } from "../postgres/bench-server.ts";
 import { percentile, spreadOf } from "../report/statistics.ts";
@@ -39,6 +47,7 @@ interface PreparedCase {
   name: ClaimCase;
   rows: number;
   database: Database;
+  claimer: Claimer;
   session_id: string;
   /** Ends what the case holds open. */
   release: () => Promise<void>;
@@ -77,14 +86,15 @@ async function prepareCase(
   await database.run("vacuum analyze");
   await database.run("checkpoint");
   const session_id = await openBenchSession(database);
+  const claimer = createClaimer(database);
   const unpin = name === "pinned xmin" ? await pinSnapshot(url) : async () => undefined;
-  if (name === "pinned xmin") await claimMany(database, { session_id, count: rows });
+  if (name === "pinned xmin") await claimMany(claimer, { session_id, count: rows });
   const release = async (): Promise<void> => {
     await unpin();
     await database.close();
     await server.dropDatabase(url);
   };
-  return { name, rows, database, session_id, release };
+  return { name, rows, database, claimer, session_id, release };
 }
 
 function rowsOf(name: ClaimCase, plan: ClaimTimePlan): number {
@@ -99,7 +109,7 @@ function rowsOf(name: ClaimCase, plan: ClaimTimePlan): number {
   }
 }
 
-/** Complete rows, so that no trigger has to fill them in one by one. */
+/** Complete rows, so that fewer triggers fill them in one by one. */
 async function insertJobs(db: Queryable, { count, isDeferred }: { count: number; isDeferred: boolean }): Promise<void> {
   const state = isDeferred
     ? `'retryable', now() + interval '1 day' + i * interval '1 ms', '{"stage":"embed","code":"bench","message":"","retryable":true,"at":""}'::jsonb`
@@ -148,20 +158,26 @@ export function openBenchSession(db: Queryable): Promise<string> {
   return openSession(db, { worker_name: "bench", hostname: "localhost", pid: process.pid, leaseMs: SESSION_MS });
 }
 
-async function claimMany(db: Queryable, { session_id, count }: { session_id: string; count: number }): Promise<void> {
+async function claimMany(
+  claimer: Claimer,
+  { session_id, count }: { session_id: string; count: number },
+): Promise<void> {
   for (let claimed = 0; claimed < count;) {
-    const claims = await claimJobs(db, { session_id, limit: Math.min(1_000, count - claimed) });
+    const claims = await claimer.claim({ session_id, limit: Math.min(1_000, count - claimed) });
     if (claims.length === 0) throw new Error("The queue ran dry before its time.");
     claimed += claims.length;
   }
 }
 
-async function measureClaims({ name, rows, database, session_id }: PreparedCase, run: number): Promise<ClaimTimeRun> {
+async function measureClaims(
+  { name, rows, database, claimer, session_id }: PreparedCase,
+  run: number,
+): Promise<ClaimTimeRun> {
   const claimMs: number[] = [];
   const promoteMs: number[] = [];
   for (let index = 0; index < CLAIMS_PER_RUN; index += 1) {
     promoteMs.push(await timed(() => promoteDueJobs(database)));
-    claimMs.push(await timed(() => claimMany(database, { session_id, count: CLAIM_SIZE })));
+    claimMs.push(await timed(() => claimMany(claimer, { session_id, count: CLAIM_SIZE })));
   }
   return {
     case: name,

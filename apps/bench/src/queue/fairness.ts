@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { advanceJobs, type Claim, claimJobs, type Database, migrate, STAGES } from "@pipeline/db";
+import { advanceJobs, type Claim, createClaimer, type Database, migrate, STAGES } from "@pipeline/db";
 import { openBenchDatabase } from "../postgres/bench-database.ts";
 import type { BenchServer } from "../postgres/bench-server.ts";
 import { formatTable } from "../report/table.ts";
@@ -24,10 +24,11 @@ export async function measureFairness(server: BenchServer, noisyFiles: number): 
     await migrate(database);
     await queueFiles(database, { user_id: randomUUID(), count: noisyFiles });
     const session_id = await openBenchSession(database);
+    const claimer = createClaimer(database);
     const inHand: Claim[] = [];
     const workOff = async (): Promise<Claim[]> => {
       await complete(database, inHand.splice(0, SLOTS_FREED));
-      const claims = await claimJobs(database, { session_id, limit: IN_HAND - inHand.length });
+      const claims = await claimer.claim({ session_id, limit: IN_HAND - inHand.length });
       inHand.push(...claims);
       return claims;
     };
