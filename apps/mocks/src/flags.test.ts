@@ -34,7 +34,12 @@ test("every flag reaches the emulator that it is for", () => {
   ];
   const callbacks = ["--lost-callbacks=.1", "--duplicate-callbacks=.2", "--late-callbacks=.3", "--forged-callbacks=.4"];
   const waits = ["--latency-ms=20-200", "--hang-ms=900", "--parse-ms=500", "--late-ms=7-9"];
-  const limits = ["--credit-limit=100", "--requests-per-minute=60", "--tokens-per-minute=70"];
+  const limits = [
+    "--credit-limit=100",
+    "--uploads-per-minute=50",
+    "--requests-per-minute=60",
+    "--tokens-per-minute=70",
+  ];
   const rest = ["--seed=7", "--host=0.0.0.0", "--llamaparse-port=9", "--openai-port=0", "--webhook-host=a"];
   const shared = {
     host: "0.0.0.0",
@@ -50,6 +55,7 @@ test("every flag reaches the emulator that it is for", () => {
       parseMs: [500, 500],
       lateMs: [7, 9],
       creditLimit: 100,
+      uploadsPerMinute: 50,
       webhookHosts: ["a", "b"],
       callbackRates: { lost: 0.1, duplicate: 0.2, late: 0.3, forged: 0.4 },
     },

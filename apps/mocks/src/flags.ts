@@ -36,6 +36,7 @@ const flagsSchema = z.object({
   lateMs: range.optional(),
   webhookHost: z.array(z.string()).optional(),
   creditLimit: positive.optional(),
+  uploadsPerMinute: positive.optional(),
   requestsPerMinute: positive.optional(),
   tokensPerMinute: positive.optional(),
 });
@@ -68,6 +69,7 @@ export function createCommand(): Command {
     .option("--forged-callbacks <share>", "share of the jobs for which somebody forges a success")
     .option("--webhook-host <host>", "a host besides this machine that callbacks may go to; repeatable", addToList)
     .option("--credit-limit <credits>", "LlamaParse's uploads get a 402 once so many are used")
+    .option("--uploads-per-minute <number>", "LlamaParse's rate limit; none by default")
     .option("--requests-per-minute <number>", "OpenAI's rate limit (default: 10000)")
     .option("--tokens-per-minute <number>", "OpenAI's rate limit (default: 10000000)")
     .addHelpText("after", "\nRefuses to start where ENVIRONMENT is staging or production. Ctrl-C stops it.");
@@ -124,7 +126,12 @@ function llamaparseOptions(flags: Flags): LlamaParseOptions {
       forged: flags.forgedCallbacks,
     },
     webhookHosts: flags.webhookHost ?? [],
-    ...given({ parseMs: flags.parseMs, lateMs: flags.lateMs, creditLimit: flags.creditLimit }),
+    ...given({
+      parseMs: flags.parseMs,
+      lateMs: flags.lateMs,
+      creditLimit: flags.creditLimit,
+      uploadsPerMinute: flags.uploadsPerMinute,
+    }),
   };
 }
 

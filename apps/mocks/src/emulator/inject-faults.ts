@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from "node:http";
 import { Readable } from "node:stream";
 import { setImmediate } from "node:timers/promises";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
@@ -7,7 +8,7 @@ import type { Tally } from "./tally.ts";
 import { wait } from "./wait.ts";
 
 /** Told of each request before it is served, and waited for: a test can hold one, or end its sender meanwhile. */
-export type RequestObserver = (seen: { route: string }) => void | Promise<void>;
+export type RequestObserver = (seen: { route: string; headers: IncomingHttpHeaders }) => void | Promise<void>;
 
 export type Refusal = Exclude<Fault, "half_body" | "timeout">;
 
@@ -35,7 +36,7 @@ export function injectFaults(api: FastifyInstance, parts: FaultParts): void {
     const route = routeOf(request);
     const isBilled = parts.billedRoutes.has(route);
     const { latencyMs, fault, dice } = plan.next({ route, content: parts.contentOf(request), isBilled });
-    await parts.onRequest?.({ route });
+    await parts.onRequest?.({ route, headers: request.headers });
     await wait(latencyMs, closing);
     if (fault === undefined) return;
     tally.countFault(fault);

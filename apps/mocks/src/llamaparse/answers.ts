@@ -25,6 +25,8 @@ export function invalidFields(error: z.ZodError): Refused {
 export const NOT_AUTHENTICATED: Refused = { status: 401, detail: "Not authenticated" };
 export const INVALID_KEY: Refused = { status: 401, detail: "Invalid API Key. Please check your region" };
 export const NO_CREDITS: Refused = { status: 402, detail: "You have exceeded the credits of your plan." };
+/** Nothing in a 429 says how long to wait. */
+export const RATE_LIMITED: Refused = { status: 429, detail: "Rate limit exceeded" };
 export const FILE_TOO_LARGE: Refused = { status: 413, detail: "File is too large." };
 export const JOB_NOT_FOUND: Refused = { status: 404, detail: "Job not found" };
 
@@ -35,13 +37,12 @@ export function resultNotFound(id: string): Refused {
   };
 }
 
-/** Nothing in a 429 says how long to wait. */
 export function refuseAsLlamaParse(reply: FastifyReply, { fault, dice }: { fault: Refusal; dice: Dice }): FastifyReply {
   switch (fault) {
     case "quota":
       return refuse(reply, NO_CREDITS);
     case "rate_limited":
-      return refuse(reply, { status: 429, detail: "Rate limit exceeded" });
+      return refuse(reply, RATE_LIMITED);
     case "server_error":
       return refuseByFault(reply, dice);
   }

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
-import { badRequest, FILE_TOO_LARGE, JOB_NOT_FOUND, NO_CREDITS, type Refused } from "./answers.ts";
+import { badRequest, FILE_TOO_LARGE, JOB_NOT_FOUND, NO_CREDITS, RATE_LIMITED, type Refused } from "./answers.ts";
+import type { RateBudget } from "../emulator/rate-budget.ts";
 import type { Job, ParseFile, ParseOrder } from "./job.ts";
 import type { JobRunner } from "./job-runner.ts";
 import type { JobStore } from "./job-store.ts";
@@ -26,6 +27,8 @@ export interface LlamaParseDesk {
 export interface DeskParts extends Pick<LlamaParseDesk, "store" | "runner" | "formOf"> {
   webhookHosts: readonly string[];
   maxFileBytes: number;
+  /** How many uploads are taken; undefined means all. */
+  uploadRate: RateBudget | undefined;
   /** Uploads are refused once so many credits are used. */
   creditLimit: number;
   billingDelayMs: number;
@@ -70,11 +73,12 @@ function readProjectId(query: unknown): string {
   return typeof given === "string" ? given : DEFAULT_PROJECT_ID;
 }
 
-function findRefusal(file: ParseFile, { store, creditLimit, maxFileBytes }: DeskParts): Refused | undefined {
+function findRefusal(file: ParseFile, parts: DeskParts): Refused | undefined {
+  if (parts.uploadRate?.take(1) === false) return RATE_LIMITED;
   const { uploadStatus } = readMarkers(file);
   if (uploadStatus !== undefined && uploadStatus >= 400 && uploadStatus <= 599) {
     return uploadStatus === NO_CREDITS.status ? NO_CREDITS : { status: uploadStatus, detail: "As the file asked." };
   }
-  if (file.bytes.length > maxFileBytes) return FILE_TOO_LARGE;
-  return store.credits() >= creditLimit ? NO_CREDITS : undefined;
+  if (file.bytes.length > parts.maxFileBytes) return FILE_TOO_LARGE;
+  return parts.store.credits() >= parts.creditLimit ? NO_CREDITS : undefined;
 }

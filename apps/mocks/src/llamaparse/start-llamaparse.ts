@@ -9,15 +9,17 @@ import {
   type FailNextOptions,
   type Fault,
   type FaultOptions,
+  type FaultPlan,
 } from "../emulator/fault-plan.ts";
 import { injectFaults, type RequestObserver } from "../emulator/inject-faults.ts";
 import { createServer, listen, type ListenOptions } from "../emulator/listen.ts";
-import { createTally, type RequestStats } from "../emulator/tally.ts";
+import { createRateBudget } from "../emulator/rate-budget.ts";
+import { createTally, type RequestStats, type Tally } from "../emulator/tally.ts";
 import { FILE_TOO_LARGE, INVALID_KEY, NOT_AUTHENTICATED, refuse, refuseAsLlamaParse } from "./answers.ts";
 import { createCallbacks, type CallbackOptions, type CallbackStats } from "./callbacks.ts";
-import { createDesk, type DeskParts, type LlamaParseDesk } from "./desk.ts";
-import { createJobRunner } from "./job-runner.ts";
-import { type BillingStats, createJobStore } from "./job-store.ts";
+import { createDesk, type LlamaParseDesk } from "./desk.ts";
+import { createJobRunner, type JobRunner } from "./job-runner.ts";
+import { type BillingStats, createJobStore, type JobStore } from "./job-store.ts";
 import { acceptForms } from "./multipart.ts";
 import { createPageReader, type ReadPages } from "./read-pages.ts";
 import { createResultCache } from "./result-cache.ts";
@@ -36,12 +38,14 @@ export interface LlamaParseOptions extends ListenOptions, FaultOptions, Callback
   maxFileBytes?: number;
   /** Uploads are refused with 402 once so many credits are used; without limit by default. */
   creditLimit?: number;
+  /** The account's rate limit; without limit by default. */
+  uploadsPerMinute?: number;
   /** How long a finished job's credits read 0; 60 s by default. */
   billingDelayMs?: number;
   /** Instead of the pipeline's own parser, which starts a process per document. */
   readPages?: ReadPages;
   onRequest?: RequestObserver;
-  /** The clock of timestamps, cache and billing, in milliseconds. */
+  /** The clock of timestamps, limits, cache and billing, in milliseconds. */
   now?: () => number;
 }
 
@@ -91,24 +95,16 @@ export async function startLlamaParse(options: LlamaParseOptions = {}): Promise<
   const runner = createJobRunner({ ...parts, parseMs, store, cache, callbacks, readPages });
   const stats = (): LlamaParseStats => ({ ...tally.read(), ...store.stats(), callbacks: callbacks.stats() });
 
-  const app = createServer({ bodyLimit: maxFileBytes + FORM_BYTES });
-  app.setErrorHandler(answerFault);
-  addControlRoutes(app, { plan, stats });
-  await app.register(async (api) => {
-    const desk = createDesk({ ...deskSettings(options), store, runner, now, maxFileBytes, formOf: acceptForms(api) });
-    requireKey(api, options.apiKeys);
-    injectFaults(api, {
-      plan,
-      tally,
-      hangMs: options.hangMs ?? DEFAULT_HANG_MS,
-      closing: closing.signal,
-      contentOf: (request) => describeContent(request, desk),
-      billedRoutes: BILLED_ROUTES,
-      refuse: refuseAsLlamaParse,
-      onRequest: options.onRequest,
-    });
-    addV1Routes(api, desk);
-    addV2Routes(api, desk);
+  const app = await buildApp({
+    options,
+    plan,
+    tally,
+    stats,
+    store,
+    runner,
+    now,
+    maxFileBytes,
+    closing: closing.signal,
   });
   return {
     url: await listen(app, options),
@@ -125,12 +121,56 @@ export async function startLlamaParse(options: LlamaParseOptions = {}): Promise<
   };
 }
 
-function deskSettings(options: LlamaParseOptions): Pick<DeskParts, "webhookHosts" | "creditLimit" | "billingDelayMs"> {
-  return {
+interface AppParts {
+  options: LlamaParseOptions;
+  plan: FaultPlan;
+  tally: Tally;
+  stats: () => LlamaParseStats;
+  store: JobStore;
+  runner: JobRunner;
+  now: () => number;
+  maxFileBytes: number;
+  closing: AbortSignal;
+}
+
+async function buildApp(parts: AppParts): Promise<FastifyInstance> {
+  const { options, plan, tally, closing, stats } = parts;
+  const app = createServer({ bodyLimit: parts.maxFileBytes + FORM_BYTES });
+  app.setErrorHandler(answerFault);
+  app.setNotFoundHandler((_request, reply) => refuse(reply, { status: 404, detail: "Not Found" }));
+  addControlRoutes(app, { plan, stats });
+  await app.register(async (api) => {
+    const desk = buildDesk(api, parts);
+    requireKey(api, options.apiKeys);
+    injectFaults(api, {
+      plan,
+      tally,
+      closing,
+      hangMs: options.hangMs ?? DEFAULT_HANG_MS,
+      contentOf: (request) => describeContent(request, desk),
+      billedRoutes: BILLED_ROUTES,
+      refuse: refuseAsLlamaParse,
+      onRequest: options.onRequest,
+    });
+    addV1Routes(api, desk);
+    addV2Routes(api, desk);
+  });
+  return app;
+}
+
+function buildDesk(api: FastifyInstance, { options, store, runner, now, maxFileBytes }: AppParts): LlamaParseDesk {
+  const { uploadsPerMinute: perMinute } = options;
+  return createDesk({
+    store,
+    runner,
+    now,
+    maxFileBytes,
+    formOf: acceptForms(api),
+    uploadRate: perMinute === undefined ? undefined : createRateBudget({ perMinute, now }),
     webhookHosts: options.webhookHosts ?? [],
     creditLimit: options.creditLimit ?? Infinity,
     billingDelayMs: options.billingDelayMs ?? DEFAULT_BILLING_DELAY_MS,
-  };
+  });
 }
 
 function requireKey(api: FastifyInstance, keys: readonly string[] | undefined): void {

@@ -213,6 +213,22 @@ describe("refusals", () => {
     expect((await refusal(await upload(free, { content: "emulate:upload_status=403" }))).status).toBe(403);
   });
 
+  test("uploads above the account's rate, with nothing on how long to wait", async () => {
+    let time = Date.now();
+    const emulator = await start({ uploadsPerMinute: 2, now: () => time });
+    for (const content of ["one", "two"]) expect((await upload(emulator, { content })).status).toBe(200);
+    const response = await upload(emulator, { content: "three" });
+    expect(response.headers.get("retry-after")).toBeNull();
+    expect((await refusal(response)).status).toBe(429);
+    time += 30_000;
+    expect((await upload(emulator, { content: "three" })).status).toBe(200);
+  });
+
+  test("addresses that do not exist", async () => {
+    const emulator = await start();
+    expect(await refusal(await ask(emulator, "/api/v3/parse"))).toEqual({ status: 404, detail: "Not Found" });
+  });
+
   test("jobs that do not exist", async () => {
     const emulator = await start();
     const unknown = "/api/v1/parsing/job/7e4f9a52-30a4-4d5b-8a3c-0f6c1b2a9d10";

@@ -8,8 +8,8 @@ import { badRequest, type OpenAiError, unknownModel } from "./openai-error.ts";
 const MOST_INPUTS = 2_048;
 const MOST_TOKENS_PER_INPUT = 8_192;
 const MOST_TOKENS = 300_000;
-/** Of cl100k_base. */
-const MOST_TOKEN_ID = 100_276;
+/** Of cl100k_base; its few special tokens lie beyond. */
+const MOST_TOKEN_ID = 100_255;
 
 const bodySchema = z.object({
   model: z.string().optional(),

@@ -166,6 +166,7 @@ describe("refusals", () => {
   test.for([
     ["no model", { input: "a" }, 400, null, null],
     ["an unknown model", { model: "text-embedding-9", input: "a" }, 404, null, "model_not_found"],
+    ["a token that does not exist", { model: MODEL, input: [1, 100_261] }, 400, "input", null],
     ["no input", { model: MODEL }, 400, "input", null],
     ["an input of another kind", { model: MODEL, input: { text: "a" } }, 400, "input", null],
     ["an empty input", { model: MODEL, input: ["a", ""] }, 400, "input", null],
@@ -193,6 +194,12 @@ describe("refusals", () => {
     const { emulator } = await start();
     expect(await refusal(await post(emulator, body))).toMatchObject({ status, param, code });
     expect(emulator.stats().billed_tokens).toBe(0);
+  });
+
+  test("an address that does not exist, such as one without /v1", async () => {
+    const { emulator } = await start();
+    const response = await fetch(`${emulator.url}/embeddings`, { method: "POST" });
+    expect(await refusal(response)).toMatchObject({ status: 404, type: "invalid_request_error", code: null });
   });
 
   test("2,048 inputs and 8,192 tokens are still taken", async () => {
@@ -333,16 +340,17 @@ describe("faults", () => {
 
   test("a test can hold a request, and learn that it came", async () => {
     const gate = Promise.withResolvers<void>();
-    const seen: string[] = [];
+    const seen: unknown[] = [];
     const { client } = await start({
-      onRequest: async ({ route }) => {
-        seen.push(route);
+      onRequest: async ({ route, headers }) => {
+        seen.push([route, headers["x-correlation-id"]]);
         await gate.promise;
       },
     });
     let isAnswered = false;
-    const held = client.embeddings.create({ model: MODEL, input: "a" }).then(() => (isAnswered = true));
-    await expect.poll(() => seen, PATIENTLY).toEqual(["POST /v1/embeddings"]);
+    const headers = { "X-Correlation-Id": "7" };
+    const held = client.embeddings.create({ model: MODEL, input: "a" }, { headers }).then(() => (isAnswered = true));
+    await expect.poll(() => seen, PATIENTLY).toEqual([["POST /v1/embeddings", "7"]]);
     expect(isAnswered).toBe(false);
     gate.resolve();
     expect(await held).toBe(true);

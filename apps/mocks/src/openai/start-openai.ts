@@ -59,6 +59,9 @@ export async function startOpenAi(options: OpenAiOptions = {}): Promise<OpenAi> 
 
   const app = createServer({ bodyLimit: BODY_LIMIT });
   app.setErrorHandler(answerFault);
+  app.setNotFoundHandler(({ method, url: path }, reply) =>
+    sendError(reply, badRequest(`Invalid URL (${method} ${path})`, { status: 404 })),
+  );
   addControlRoutes(app, { plan, stats });
   await app.register(async (api) => {
     addServiceHeaders(api);
