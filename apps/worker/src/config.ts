@@ -19,6 +19,8 @@ export function loadWorkerConfig(): WorkerConfig {
  */
 const LEASE_MS = 12_000;
 const RESCUE_INTERVAL_MS = 2_000;
+/** Short beside the shortest back-off, and no look before each claim of a busy worker. */
+const PROMOTE_INTERVAL_MS = 200;
 /** SPEC: a job that kills its worker three times is poison. */
 const MAX_CRASHES = 3;
 
@@ -29,6 +31,7 @@ export function workerOptions(environment: Environment): WorkerOptions {
     maxJobsPerUser: environment.WORKER_MAX_JOBS_PER_USER,
     pollIntervalMs: environment.WORKER_POLL_INTERVAL * 1_000,
     leaseMs: LEASE_MS,
+    promoteIntervalMs: PROMOTE_INTERVAL_MS,
     rescueIntervalMs: RESCUE_INTERVAL_MS,
     maxRetries: environment.WORKER_MAX_RETRIES,
     retryBaseDelayMs: environment.WORKER_RETRY_BASE_DELAY * 1_000,

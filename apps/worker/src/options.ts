@@ -15,6 +15,8 @@ export interface WorkerOptions {
   pollIntervalMs: number;
   /** How long after its last heartbeat a worker counts as dead. Heartbeats go out at a third of it. */
   leaseMs: number;
+  /** At most this often does this worker look for retries and waits whose time has come. */
+  promoteIntervalMs: number;
   /** How often this worker looks for jobs of dead ones. */
   rescueIntervalMs: number;
   /** Retries per stage; the attempt after the last one dead-letters the job. */

@@ -21,20 +21,16 @@ interface RoundDependencies {
 
 export function createRounds(parts: RoundDependencies): Rounds {
   let last: Promise<unknown> = Promise.resolve();
-  let rescuedAt = Number.NEGATIVE_INFINITY;
-  const claimer = createClaimer(parts.dependencies.database);
-
-  const rescueWhenDue = async (): Promise<void> => {
-    const { database, options, log } = parts.dependencies;
-    const now = performance.now();
-    if (now - rescuedAt < options.rescueIntervalMs) return;
-    rescuedAt = now;
+  const { database, options, log } = parts.dependencies;
+  const claimer = createClaimer(database);
+  const promote = atMostEvery(options.promoteIntervalMs, () => promoteDueJobs(database));
+  const rescue = atMostEvery(options.rescueIntervalMs, async () => {
     const rescued = await rescueJobs(database, { maxCrashes: options.maxCrashes });
     for (const { job_id, state } of rescued) log.warn({ job_id, state }, "job rescued");
-  };
+  });
   const round = async (): Promise<number> => {
-    await promoteDueJobs(parts.dependencies.database);
-    await rescueWhenDue();
+    await promote();
+    await rescue();
     return fillSlots(parts, claimer);
   };
   return {
@@ -46,6 +42,16 @@ export function createRounds(parts: RoundDependencies): Rounds {
     settle: async () => {
       await last;
     },
+  };
+}
+
+function atMostEvery(intervalMs: number, work: () => Promise<unknown>): () => Promise<void> {
+  let doneAt = Number.NEGATIVE_INFINITY;
+  return async () => {
+    const now = performance.now();
+    if (now - doneAt < intervalMs) return;
+    doneAt = now;
+    await work();
   };
 }
 

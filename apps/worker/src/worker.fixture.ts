@@ -39,6 +39,7 @@ const OPTIONS: Omit<WorkerOptions, "copiesDirectory"> = {
   concurrency: 4,
   pollIntervalMs: 5_000,
   leaseMs: 60_000,
+  promoteIntervalMs: 0,
   rescueIntervalMs: 0,
   maxRetries: 3,
   retryBaseDelayMs: 1_000,

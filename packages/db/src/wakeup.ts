@@ -11,13 +11,13 @@ export interface Notifier {
 
 /**
  * NOTIFY takes a database-wide lock at commit, so it is never part of a transaction that does work, and at most one
- * goes out per interval (default 20 ms), the first at once. Only one is under way at a time, however slow the database.
+ * goes out per interval (default 10 ms), the first at once. Only one is under way at a time, however slow the database.
  */
 export function createNotifier(
   database: Database,
   options: { intervalMs?: number; onError: (error: unknown) => void },
 ): Notifier {
-  const intervalMs = options.intervalMs ?? 20;
+  const intervalMs = options.intervalMs ?? 10;
   let isPending = false;
   let isClosed = false;
   let timer: NodeJS.Timeout | undefined;

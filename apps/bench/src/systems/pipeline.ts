@@ -31,9 +31,10 @@ import { runInLanes } from "./run-in-lanes.ts";
 
 /** Jobs that the worker has in hand at once. */
 const IN_HAND = 1_000;
-/** As the worker's own settings: heartbeat at a third of the lease, polling as the safety net. */
+/** As the worker's own settings: heartbeat at a third of the lease, polling as the safety net, a look at what is due. */
 const LEASE_MS = 12_000;
 const POLL_MS = 5_000;
+const PROMOTE_MS = 200;
 /** Users that a backlog is spread over. */
 const USER_COUNT = 50;
 
@@ -164,8 +165,12 @@ async function claimUntil(
     alarm.ring();
   };
   onStart();
+  let promotedAt = Number.NEGATIVE_INFINITY;
   while (!stopping.aborted) {
-    await promoteDueJobs(database);
+    if (performance.now() - promotedAt > PROMOTE_MS) {
+      promotedAt = performance.now();
+      await promoteDueJobs(database);
+    }
     const limit = IN_HAND - inHand;
     const claims = limit > 0 ? await claimer.claim({ session_id, limit }) : [];
     inHand += claims.length;
