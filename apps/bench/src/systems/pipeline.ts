@@ -30,7 +30,7 @@ import {
 import { runInLanes } from "./run-in-lanes.ts";
 
 /** Jobs that the worker has in hand at once. */
-const IN_HAND = 1_000;
+const IN_HAND = 2_000;
 /** As the worker's own settings: heartbeat at a third of the lease, polling as the safety net, a look at what is due. */
 const LEASE_MS = 12_000;
 const POLL_MS = 5_000;
