@@ -86,29 +86,32 @@ export async function renewUpload(
   return renewed;
 }
 
-/** The client says that the file is there: the waiting job becomes claimable at once. Answers the document's newest job. */
+/**
+ * The client says that the file is there: the waiting job becomes claimable at once. Answers the document's newest job.
+ * What it changes is one statement, so it needs no transaction.
+ */
 export async function confirmUpload(
-  tx: Queryable,
+  db: Queryable,
   input: { user_id: string; document_id: string; correlation_id: string },
 ): Promise<JobRow | undefined> {
-  await tx.run(
+  await db.run(
     // The job is locked before its user's turns, in the same order as everywhere.
     `with waiting as materialized (
-       select job_id from ${tx.schema}.upload_jobs
+       select job_id from ${db.schema}.upload_jobs
        where document_id = $1 and user_id = $2 and state = 'waiting' and waiting_for = 'upload'
        for no key update
      ), confirmed as (
-       update ${tx.schema}.upload_jobs j
-       set state = 'queued', turn = ${tx.schema}.next_turns(j.user_id, 1), due_at = null, waiting_for = null,
+       update ${db.schema}.upload_jobs j
+       set state = 'queued', turn = ${db.schema}.next_turns(j.user_id, 1), due_at = null, waiting_for = null,
            updated_at = now()
        where j.job_id = any (array(select job_id from waiting))
        returning j.job_id, j.status, j.state, j.fence
      )
-     insert into ${tx.schema}.events (job_id, type, status, state, fence, correlation_id)
+     insert into ${db.schema}.events (job_id, type, status, state, fence, correlation_id)
      select job_id, 'upload_confirmed', status, state, fence, $3 from confirmed`,
     [input.document_id, input.user_id, input.correlation_id],
   );
-  const latest = await findLatestJob(tx, input.document_id);
+  const latest = await findLatestJob(db, input.document_id);
   return latest?.user_id === input.user_id ? latest : undefined;
 }
 

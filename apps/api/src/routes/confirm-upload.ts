@@ -19,7 +19,7 @@ export const confirmUploadRoute: FastifyPluginAsyncZod<ApiDependencies> = async 
     handler: async (request, reply) => {
       const { document_id } = request.params;
       const confirmed = { user_id: request.userId, document_id, correlation_id: request.id };
-      const job = await database.transaction((tx) => confirmUpload(tx, confirmed));
+      const job = await confirmUpload(database, confirmed);
       const expected = requireExpected(job);
       notifier.wake();
       return reply.code(202).header("location", jobUrl(expected.job_id)).send(presentJob(expected));

@@ -82,7 +82,7 @@ async function openProducer(url: string, { docs }: Backlog): Promise<Producer> {
       const upload = promised.pop();
       if (!upload) throw new Error("More documents were enqueued than announced.");
       const { user_id, document_id, job_id } = upload;
-      await database.transaction((tx) => confirmUpload(tx, { user_id, document_id, correlation_id: job_id }));
+      await confirmUpload(database, { user_id, document_id, correlation_id: job_id });
       notifier.wake();
       return job_id;
     },
