@@ -34,9 +34,5 @@ describe.skipIf(!hasParallelConnections())("the short form of chaos: needs a ser
 
 const MOST_MS = 240_000;
 
-/**
- * `innocent`: documents that are in hand beside the poison one each time are dead-lettered with it, because rescued jobs are
- * claimed together again. To be taken out once claims keep jobs apart that have lost a worker. The others are times, which a
- * busy machine prolongs: the command judges them.
- */
-const NOT_JUDGED = new Set(["innocent", "rescue", "takeover"]);
+/** Times, which a busy machine prolongs: the command judges them. */
+const NOT_JUDGED = new Set(["rescue", "takeover"]);

@@ -15,7 +15,7 @@ const flagsSchema = z.object({
   seconds: whole.max(3_600).optional(),
   documents: whole.max(100_000).optional(),
   kills: whole.max(2_000).optional(),
-  spare: z.boolean().optional(),
+  spare: z.boolean().default(true),
   json: z.string().optional(),
   workerLog: z.string().optional(),
 });
@@ -28,7 +28,7 @@ await new Command("chaos")
   .option("--seconds <number>", "how long load and faults last")
   .option("--documents <number>", "most documents to send")
   .option("--kills <number>", "how many workers to kill")
-  .option("--spare", "no random fault for workers that hold a job with two crashes")
+  .option("--no-spare", "random faults also for workers that hold a job with two crashes")
   .option("--json <file>", "writes the report there, too")
   .option("--worker-log <file>", "writes what the workers log there")
   .addHelpText("after", "\nExits with 1 when a check fails.")
@@ -68,6 +68,6 @@ function optionsOf(flags: z.infer<typeof flagsSchema>): ChaosOptions {
     seconds: flags.seconds ?? form.seconds,
     documents: flags.documents ?? form.documents,
     counts: { ...form.counts, kill: flags.kills ?? form.counts.kill },
-    sparesSuspects: flags.spare ?? form.sparesSuspects,
+    sparesSuspects: flags.spare && form.sparesSuspects,
   };
 }

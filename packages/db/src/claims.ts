@@ -90,19 +90,18 @@ export function createClaimer(database: Database): Claimer {
   };
 }
 
-/** A suspect of one crash is left for a session without suspects this long, and then runs beside others like it. */
+/** How much longer a suspect waits for company with one crash more. */
 const SUSPECT_WAIT_MS = 1_500;
-
-/** Whether the suspect `j` has waited long enough; rescue was its last change. */
-const HAS_WAITED = `j.updated_at <= now() - interval '${SUSPECT_WAIT_MS} ms'`;
 
 /**
  * Suspects: of the jobs that a worker had in hand when it died, one may have killed it, and those that are claimed
- * together with that one again would die with it until they count as poison too. So a job that two workers died on runs
- * in a session without other suspects, and one that a single worker died on does too if such a session turns up soon.
+ * together with that one again would die with it until they count as poison too. So a suspect waits for a session without
+ * another; in time for the promised 20 s it is taken beside one, but never two that lost two workers each.
  */
-const FITS_HAND = `(j.crash_count = 0 or (select crashes from in_hand) = 0
-  or (j.crash_count = 1 and (select crashes from in_hand) = 1 and ${HAS_WAITED}))`;
+function mayMeet(suspect: string, other: string): string {
+  return `(${suspect} + ${other} <= 3
+         and j.updated_at <= now() - (${suspect} + ${other} - 1) * interval '${SUSPECT_WAIT_MS} ms')`;
+}
 
 /**
  * Places that one claim looks at, most of which it only does where others are claiming them too. Without a limit the planner
@@ -126,22 +125,23 @@ function findJobs(schema: string, users: "all" | "capped"): string {
      ), ready as materialized (
        ${users === "all" ? placesOf(`${schema}.ready_jobs r`) : cappedPlaces(schema)}
      ), found as materialized (
-       select r.row_id, r.turn, r.priority, r.seq, j.job_id, j.crash_count, j.has_waited
+       select r.row_id, r.turn, r.priority, r.seq, j.job_id, j.crash_count, j.updated_at
        from ready r cross join lateral (
-         select j.job_id, j.crash_count, ${HAS_WAITED} as has_waited
+         select j.job_id, j.crash_count, j.updated_at
          from ${schema}.upload_jobs j
          where j.job_id = r.job_id and j.state = 'queued' and j.fence = r.fence and j.turn = r.turn
-           and j.priority = r.priority and ${FITS_HAND}
+           and j.priority = r.priority and (j.crash_count = 0 or (select crashes from in_hand) = 0
+             or ${mayMeet("j.crash_count", "(select crashes from in_hand)")})
          for no key update skip locked
        ) j
        where (select is_claiming from alive) = 'on'
        limit $2
-     ), first_suspect as materialized (
-       select seq, crash_count from found where crash_count > 0 order by turn, priority, seq limit 1
+     ), worst as materialized (
+       select seq, crash_count from found where crash_count > 0 order by crash_count desc, turn, priority, seq limit 1
      ), taken as materialized (
-       select row_id, job_id from found f
-       where f.crash_count = 0 or f.seq = (select seq from first_suspect)
-         or (f.crash_count = 1 and f.has_waited and (select crash_count from first_suspect) = 1)
+       select row_id, job_id from found j
+       where j.crash_count = 0 or j.seq = (select seq from worst)
+         or ${mayMeet("j.crash_count", "(select crash_count from worst)")}
      )`;
 }
 
