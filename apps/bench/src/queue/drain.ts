@@ -40,7 +40,7 @@ export interface DrainPlan {
 }
 
 /** A run that is not done by then is reported as far as it came. */
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 15_000;
 const SHUTDOWN_MS = 20_000;
 const WORKER = new URL("worker-process.ts", import.meta.url);
 /** Fewer stages per document make more documents, so that a run stays long enough to be measured. */

@@ -47,7 +47,7 @@ const WORKLOADS: readonly Workload[] = [
 const FULL = {
   workloads: WORKLOADS,
   perSecond: 50,
-  seconds: 20,
+  seconds: 12,
   graceMs: 5_000,
   rows: 1_000_000,
   pinnedClaims: 100_000,
