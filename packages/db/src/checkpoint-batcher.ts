@@ -16,7 +16,7 @@ interface Entry {
 }
 
 /** One statement stays well below a second and a few hundred KB, however many jobs wait. */
-const LARGEST_BATCH = 500;
+const LARGEST_BATCH = 1_000;
 
 /**
  * Under load two flushes are under way, so that the server works on one while this process deals with the other, and on two
