@@ -18,6 +18,7 @@ export * from "./provider-jobs-withdrawal.ts";
 export * from "./provider-jobs.ts";
 export type { Queryable } from "./queryable.ts";
 export * from "./queue-control.ts";
+export * from "./provider-limits.ts";
 export * from "./queue-stats.ts";
 export * from "./queue.ts";
 export * from "./redrive.ts";

@@ -1,0 +1,233 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { cancelJob } from "./cancel.ts";
+import { holdJob, parkJob } from "./checkpoints.ts";
+import { replacePages } from "./generations.ts";
+import { findPageSource, storePageSource } from "./page-sources.ts";
+import { closeAbandoned, finishWithdrawal, takeWithdrawals } from "./provider-jobs-withdrawal.ts";
+import {
+  beginAttempt,
+  countLostSubmissions,
+  endSubmission,
+  findSubmission,
+  openSubmission,
+  recordLook,
+  storeProviderJob,
+} from "./provider-jobs.ts";
+import { retryJob } from "./redrive.ts";
+import type { Claim } from "./rows.ts";
+import { claimOne, createQueuedJob, openTestDatabase, readJob, type TestDatabase } from "./testing/index.ts";
+
+let opened: TestDatabase;
+beforeAll(async () => {
+  opened = await openTestDatabase();
+});
+afterAll(() => opened.close());
+
+const rawRow = z.looseObject({ outcome: z.string().nullable(), cancel_count: z.number() });
+
+async function readRow(submission_id: string) {
+  const [row] = await opened.database.many(
+    rawRow,
+    `select outcome, code, page_count, credits, is_credits_estimate, poll_count, fault_count, cancel_count,
+       ended_at is not null as is_ended, cancel_due_at is not null as is_due, cancelled_at is not null as is_cancelled
+     from upload_pipeline.provider_jobs where submission_id = $1`,
+    [submission_id],
+  );
+  return row;
+}
+
+/** A job in a worker's hands with an open submission. */
+async function begin(): Promise<{ claim: Claim; submission_id: string }> {
+  await createQueuedJob(opened.database);
+  const claim = await claimOne(opened.database);
+  return { claim, submission_id: await open(claim) };
+}
+
+async function open(claim: Claim): Promise<string> {
+  const submission_id = randomUUID();
+  const { job_id } = claim;
+  const how = { provider: "llamaparse", tier: "fast", version: "latest", webhook_secret: "a secret" };
+  await openSubmission(opened.database, { submission_id, job_id, ...how });
+  return submission_id;
+}
+
+describe("a submission", () => {
+  it("is open from before it is sent until it ends, and a job has one at a time", async () => {
+    const { claim, submission_id } = await begin();
+    const before = await findSubmission(opened.database, claim);
+    expect(before).toMatchObject({ submission_id, provider_job_id: null, tier: "fast", submitted_age_ms: null });
+    await expect(open(claim)).rejects.toMatchObject({ code: "already_exists" });
+    await storeProviderJob(opened.database, { submission_id, provider_job_id: "theirs" });
+    await storeProviderJob(opened.database, { submission_id, provider_job_id: "another" });
+    const known = await findSubmission(opened.database, claim);
+    expect(known).toMatchObject({ provider_job_id: "theirs", submitted_age_ms: expect.any(Number) });
+    const cost = { page_count: 2, credits: 6, is_estimate: true };
+    await endSubmission(opened.database, { submission_id, outcome: "completed", cost });
+    expect(await findSubmission(opened.database, claim)).toBeUndefined();
+    expect(await readRow(submission_id)).toMatchObject({
+      outcome: "completed",
+      page_count: 2,
+      credits: 6,
+      is_credits_estimate: true,
+      is_due: false,
+    });
+    await endSubmission(opened.database, { submission_id, outcome: "failed", code: "later" });
+    expect(await readRow(submission_id)).toMatchObject({ outcome: "completed", code: null });
+    await open(claim);
+  });
+
+  it("that is opened twice is one, and tells when it was sent last", async () => {
+    const { claim, submission_id } = await begin();
+    const how = { provider: "llamaparse", tier: "fast", version: "latest", webhook_secret: "another" };
+    await openSubmission(opened.database, { submission_id, job_id: claim.job_id, ...how });
+    await opened.database.run("update upload_pipeline.provider_jobs set attempted_at = now() - interval '1 hour'");
+    const old = await findSubmission(opened.database, claim);
+    expect(old).toMatchObject({ webhook_secret: "a secret" });
+    expect(old?.attempt_age_ms).toBeGreaterThanOrEqual(3_600_000);
+    await beginAttempt(opened.database, { submission_id });
+    expect((await findSubmission(opened.database, claim))?.attempt_age_ms).toBeLessThan(3_600_000);
+  });
+
+  it("counts faults in a row, and forgets an attempt that was refused", async () => {
+    const { claim, submission_id } = await begin();
+    const { job_id } = claim;
+    const look = { submission_id, job_id, callback_count: 0 };
+    await recordLook(opened.database, { ...look, result: "fault" });
+    expect(await findSubmission(opened.database, claim)).toMatchObject({ attempt_age_ms: expect.any(Number) });
+    await recordLook(opened.database, { ...look, result: "refused" });
+    expect(await findSubmission(opened.database, claim)).toMatchObject({ fault_count: 2, attempt_age_ms: null });
+    await recordLook(opened.database, { ...look, result: "unfinished" });
+    expect(await readRow(submission_id)).toMatchObject({ fault_count: 0, poll_count: 3 });
+  });
+
+  it("counts as lost where the provider forgot it", async () => {
+    const { claim, submission_id } = await begin();
+    expect(await countLostSubmissions(opened.database, claim)).toBe(0);
+    await endSubmission(opened.database, { submission_id, outcome: "lost", code: "gone" });
+    expect(await countLostSubmissions(opened.database, claim)).toBe(1);
+  });
+
+  it("parks its job, unless a callback came while a worker held it: then the job is queued at once", async () => {
+    for (const callbacks of [0, 1]) {
+      const { claim, submission_id } = await begin();
+      const { job_id, fence } = claim;
+      await opened.database.transaction(async (tx) => {
+        await tx.run(`update ${tx.schema}.provider_jobs set callback_count = $2 where submission_id = $1`, [
+          submission_id,
+          callbacks,
+        ]);
+        expect(await holdJob(tx, claim)).toBe(true);
+        await parkJob(tx, { job_id, fence }, { waiting_for: "parser", delayMs: 60_000 });
+        await recordLook(tx, { submission_id, job_id, callback_count: 0, result: "unfinished" });
+      });
+      const job = await readJob(opened.database, job_id);
+      expect(job.state).toBe(callbacks === 0 ? "waiting" : "queued");
+      if (callbacks === 1) expect(await claimOne(opened.database)).toMatchObject({ job_id, fence: fence + 1 });
+    }
+  });
+
+  it("is closed to clients, whatever they are granted", async () => {
+    const { submission_id } = await begin();
+    // Roles belong to the whole server.
+    const reader = `reader_${randomUUID().replaceAll("-", "")}`;
+    await opened.database.transaction(async (tx) => {
+      await tx.run(`create role ${reader}`);
+      await tx.run(`grant usage on schema upload_pipeline to ${reader}`);
+      await tx.run(`grant select, insert, update on upload_pipeline.provider_jobs to ${reader}`);
+      await tx.run(`set local role ${reader}`);
+      expect(await tx.run("select webhook_secret from upload_pipeline.provider_jobs")).toBe(0);
+      expect(await tx.run("update upload_pipeline.provider_jobs set webhook_secret = 'mine'")).toBe(0);
+      await tx.run("reset role");
+      await tx.run(`drop owned by ${reader}`);
+      await tx.run(`drop role ${reader}`);
+    });
+    expect(await readRow(submission_id)).toMatchObject({ outcome: null });
+  });
+});
+
+describe("a withdrawal", () => {
+  it("is owed for cancelled jobs and those that are gone, and for no others", async () => {
+    const [waiting, cancelled, deleted, dead] = [await begin(), await begin(), await begin(), await begin()];
+    const request = { job_id: cancelled.claim.job_id, correlation_id: "test" };
+    await cancelJob(opened.database, request);
+    await opened.database.run("delete from upload_pipeline.documents where document_id = $1", [
+      deleted.claim.document_id,
+    ]);
+    await opened.database.run(
+      `update upload_pipeline.upload_jobs
+       set state = 'deadletter', finished_at = now(), last_error = '{}', lease_session_id = null, lease_expires_at = null
+       where job_id = $1`,
+      [dead.claim.job_id],
+    );
+    await storeProviderJob(opened.database, { submission_id: cancelled.submission_id, provider_job_id: "theirs" });
+    expect(await closeAbandoned(opened.database, 100)).toBe(2);
+    expect(await closeAbandoned(opened.database, 100)).toBe(0);
+    for (const { submission_id } of [cancelled, deleted]) {
+      expect(await readRow(submission_id)).toMatchObject({ outcome: "withdrawn", is_due: true });
+    }
+    for (const { submission_id } of [waiting, dead]) expect(await readRow(submission_id)).toMatchObject({ outcome: null });
+
+    // What was never answered may only be on its way: it is looked for a little later.
+    const taken = await takeWithdrawals(opened.database, 100);
+    expect(taken).toMatchObject([{ submission_id: cancelled.submission_id, provider_job_id: "theirs" }]);
+    expect(await takeWithdrawals(opened.database, 100)).toEqual([]);
+    await opened.database.run("update upload_pipeline.provider_jobs set cancel_due_at = now() where outcome = 'withdrawn'");
+    expect(await takeWithdrawals(opened.database, 100)).toHaveLength(2);
+
+    for (const { submission_id } of [cancelled, deleted]) {
+      await finishWithdrawal(opened.database, { submission_id, is_told: true });
+    }
+    expect(await readRow(cancelled.submission_id)).toMatchObject({ is_due: false, is_cancelled: true });
+    expect(await readRow(deleted.submission_id)).toBeUndefined();
+
+    // Who revives the job begins anew.
+    await opened.database.transaction((tx) => retryJob(tx, request));
+    expect(await findSubmission(opened.database, request)).toBeUndefined();
+  });
+
+  it("is tried eight times, ever less often", async () => {
+    const { submission_id } = await begin();
+    await endSubmission(opened.database, { submission_id, outcome: "timed_out", withdraw: true });
+    for (let nth = 1; nth <= 8; nth += 1) {
+      const [taken] = await takeWithdrawals(opened.database, 1);
+      expect(taken).toMatchObject({ submission_id, is_last_try: nth === 8 });
+      await opened.database.run(
+        "update upload_pipeline.provider_jobs set cancel_due_at = now() where submission_id = $1 and cancel_due_at is not null",
+        [submission_id],
+      );
+    }
+    expect(await takeWithdrawals(opened.database, 1)).toEqual([]);
+    await finishWithdrawal(opened.database, { submission_id, is_told: false });
+    expect(await readRow(submission_id)).toMatchObject({ cancel_count: 8, is_due: false, is_cancelled: false });
+  });
+
+  it("keeps a submission beyond its job, which takes all others with it", async () => {
+    const { claim, submission_id } = await begin();
+    await endSubmission(opened.database, { submission_id, outcome: "completed" });
+    const owed = await open(claim);
+    await endSubmission(opened.database, { submission_id: owed, outcome: "timed_out", withdraw: true });
+    await opened.database.run("delete from upload_pipeline.documents where document_id = $1", [claim.document_id]);
+    expect(await readRow(submission_id)).toBeUndefined();
+    expect(await readRow(owed)).toMatchObject({ is_due: true });
+    await finishWithdrawal(opened.database, { submission_id: owed, is_told: true });
+    expect(await readRow(owed)).toBeUndefined();
+  });
+});
+
+it("the pages of a generation say which parser made them, the last one if it was parsed again", async () => {
+  const { claim, submission_id } = await begin();
+  const source = { parser: "llamaparse", parser_version: "fast latest", submission_id, fallback_code: null };
+  expect(await findPageSource(opened.database, claim)).toBeUndefined();
+  await opened.database.transaction(async (tx) => {
+    await replacePages(tx, claim, { title: null, pages: [{ page_number: 1, text: "One." }] });
+    await storePageSource(tx, claim, source);
+  });
+  expect(await findPageSource(opened.database, claim)).toEqual(source);
+  const local = { parser: "pdfjs", parser_version: "1", submission_id: null, fallback_code: "llamaparse_unavailable" };
+  await storePageSource(opened.database, claim, local);
+  expect(await findPageSource(opened.database, claim)).toEqual(local);
+  await opened.database.run("delete from upload_pipeline.documents where document_id = $1", [claim.document_id]);
+  expect(await findPageSource(opened.database, claim)).toBeUndefined();
+});

@@ -1,0 +1,163 @@
+import { z } from "zod";
+import { maybeOne, one, type Queryable } from "./queryable.ts";
+
+/** A document that was sent to a provider, or is about to be, as the parse stage sees it. */
+const submissionRow = z.object({
+  submission_id: z.string(),
+  /** Null until the provider has answered. */
+  provider_job_id: z.string().nullable(),
+  tier: z.string(),
+  version: z.string(),
+  webhook_secret: z.string(),
+  created_at: z.date(),
+  /** Since sending began last, by the database's clock; null: nothing that was sent can become a job any more. */
+  attempt_age_ms: z.number().nullable(),
+  /** Since the provider's id became known. */
+  submitted_age_ms: z.number().nullable(),
+  fault_count: z.number(),
+  callback_count: z.number(),
+});
+export type Submission = z.infer<typeof submissionRow>;
+
+const SUBMISSION_COLUMNS = `submission_id, provider_job_id, tier, version, webhook_secret, created_at,
+  extract(epoch from now() - attempted_at)::float8 * 1000 as attempt_age_ms,
+  extract(epoch from now() - submitted_at)::float8 * 1000 as submitted_age_ms, fault_count, callback_count`;
+
+/** The job's open submission, of which there is at most one. */
+export function findSubmission(db: Queryable, job: { job_id: string }): Promise<Submission | undefined> {
+  return maybeOne(
+    db,
+    submissionRow,
+    `select ${SUBMISSION_COLUMNS} from ${db.schema}.provider_jobs where job_id = $1 and ended_at is null`,
+    [job.job_id],
+  );
+}
+
+export interface NewSubmission {
+  submission_id: string;
+  job_id: string;
+  provider: string;
+  tier: string;
+  version: string;
+  webhook_secret: string;
+}
+
+/** Opens a submission that is about to be sent; doing so again changes nothing. Behind `holdJob`. */
+export async function openSubmission(tx: Queryable, submission: NewSubmission): Promise<void> {
+  await tx.run(
+    `insert into ${tx.schema}.provider_jobs (submission_id, job_id, provider, tier, version, webhook_secret, attempted_at)
+     values ($1, $2, $3, $4, $5, $6, now())
+     on conflict (submission_id) do nothing`,
+    [
+      submission.submission_id,
+      submission.job_id,
+      submission.provider,
+      submission.tier,
+      submission.version,
+      submission.webhook_secret,
+    ],
+  );
+}
+
+/** An open submission is about to be sent again. Behind `holdJob`. */
+export async function beginAttempt(tx: Queryable, submission: { submission_id: string }): Promise<void> {
+  await tx.run(`update ${tx.schema}.provider_jobs set attempted_at = now() where submission_id = $1`, [
+    submission.submission_id,
+  ]);
+}
+
+/** The provider has the document, under this id. Behind `holdJob`. */
+export async function storeProviderJob(
+  tx: Queryable,
+  submission: { submission_id: string; provider_job_id: string },
+): Promise<void> {
+  await tx.run(
+    `update ${tx.schema}.provider_jobs
+     set provider_job_id = $2, submitted_at = now(), fault_count = 0
+     where submission_id = $1 and provider_job_id is null`,
+    [submission.submission_id, submission.provider_job_id],
+  );
+}
+
+export interface Look {
+  submission_id: string;
+  /** As they were when the look began. */
+  callback_count: number;
+  /** `refused`: the provider said so before it took anything, so that nothing can have become a job. */
+  result: "unfinished" | "fault" | "refused";
+}
+
+/**
+ * Records one look at the provider, in the transaction that parks the job. A callback that came meanwhile found the job
+ * in a worker's hands, so the job is queued again at once.
+ */
+export async function recordLook(tx: Queryable, look: Look & { job_id: string }): Promise<void> {
+  const { callback_count } = await one(
+    tx,
+    z.object({ callback_count: z.number() }),
+    `update ${tx.schema}.provider_jobs
+     set poll_count = poll_count + 1, polled_at = now(),
+         fault_count = case $2::text when 'unfinished' then 0 else fault_count + 1 end,
+         attempted_at = case $2::text when 'refused' then null else attempted_at end
+     where submission_id = $1
+     returning callback_count`,
+    [look.submission_id, look.result],
+  );
+  if (callback_count > look.callback_count) await queueParked(tx, look);
+}
+
+/** Makes a job claimable that waits for its parser; answers whether there was one. It keeps its place if that is ahead. */
+export async function queueParked(tx: Queryable, job: { job_id: string }): Promise<boolean> {
+  const queued = await tx.run(
+    `update ${tx.schema}.upload_jobs j
+     set state = 'queued', turn = greatest(j.turn, (select last_value from ${tx.schema}.served_turn)), due_at = null,
+         waiting_for = null, updated_at = now()
+     where j.job_id = $1 and j.state = 'waiting' and j.waiting_for = 'parser'`,
+    [job.job_id],
+  );
+  return queued === 1;
+}
+
+/** How a submission can end. */
+export type SubmissionOutcome = "completed" | "failed" | "lost" | "timed_out" | "replaced" | "withdrawn";
+
+export interface SubmissionEnd {
+  submission_id: string;
+  outcome: Exclude<SubmissionOutcome, "withdrawn">;
+  /** Of the failure. */
+  code?: string;
+  cost?: { page_count: number; credits: number; is_estimate: boolean };
+  /** The provider may still be at work and is to be told to stop. */
+  withdraw?: boolean;
+}
+
+/** The job waits for this submission no longer; its next attempt begins another. In the transaction that says why. */
+export async function endSubmission(tx: Queryable, end: SubmissionEnd): Promise<void> {
+  const { submission_id, outcome, code, cost, withdraw = false } = end;
+  await tx.run(
+    `update ${tx.schema}.provider_jobs
+     set ended_at = now(), outcome = $2, code = $3, page_count = $4, credits = $5, is_credits_estimate = $6,
+         cancel_due_at = case when $7 then now() end
+     where submission_id = $1 and ended_at is null`,
+    [
+      submission_id,
+      outcome,
+      code ?? null,
+      cost?.page_count ?? null,
+      cost?.credits ?? null,
+      cost?.is_estimate ?? null,
+      withdraw,
+    ],
+  );
+}
+
+/** How many of the job's submissions the provider forgot. */
+export async function countLostSubmissions(db: Queryable, job: { job_id: string }): Promise<number> {
+  const { lost_count } = await one(
+    db,
+    z.object({ lost_count: z.number() }),
+    `select count(*)::int as lost_count from ${db.schema}.provider_jobs where job_id = $1 and outcome = 'lost'`,
+    [job.job_id],
+  );
+  return lost_count;
+}
