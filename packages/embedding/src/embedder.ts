@@ -8,9 +8,33 @@ export interface EmbedResult {
   total_tokens: number;
 }
 
+/** What a provider's answer says about its limits; any part may be missing. */
+export interface RateHints {
+  /** Per minute. */
+  limitRequests: number | undefined;
+  limitTokens: number | undefined;
+  /** Left at this moment. */
+  remainingRequests: number | undefined;
+  remainingTokens: number | undefined;
+}
+
 export interface EmbedOptions {
   signal?: AbortSignal;
   correlationId?: string;
+  /** Told of what an answer says about limits, whether it is a success or an error. */
+  onRateHints?: (hints: RateHints) => void;
+}
+
+/** Who is paid for embeddings, and how much and how fast may be asked. */
+export interface EmbeddingProvider {
+  /** Limits, faults and costs are counted under this name. */
+  name: string;
+  usdPerMillionTokens: number;
+  /** All workers together keep to these; what the provider itself says it allows goes before, where it is less. */
+  requestsPerMinute: number;
+  tokensPerMinute: number;
+  /** Requests under way at once, of all workers together. */
+  maxInFlight: number;
 }
 
 export interface BatchLimits {
@@ -26,6 +50,8 @@ export interface Embedder {
   readonly dimensions: number;
   /** What one call of `embed` may hold; `packBatches` keeps to it. */
   readonly batch: BatchLimits;
+  /** Undefined where nobody limits and nobody bills. */
+  readonly provider?: EmbeddingProvider;
   /**
    * One provider request; none for an empty list. Never retries: the caller does, by the error's kind.
    * Throws AppError with an `embedding_…` code, or the signal's reason once the signal is aborted.

@@ -1,9 +1,11 @@
 import { AppError } from "@pipeline/runtime";
-import { OpenAI } from "openai";
+import { APIError, OpenAI } from "openai";
 import { z } from "zod";
 import { assertVectors, invalidEmbedding } from "./assert-vectors.ts";
 import { type Embedder, EMBEDDING_DIMENSIONS, type EmbedOptions, type EmbedResult } from "./embedder.ts";
+import { describeProvider, type ProviderSettings } from "./openai-provider.ts";
 import { embeddingTimedOut, translateOpenAiFailure } from "./openai-failure.ts";
+import { readRateHints } from "./rate-hints.ts";
 
 const OPENAI_BASE_URL = "https://api.openai.com/v1";
 const DEFAULT_TIMEOUT_MS = 60_000;
@@ -17,7 +19,7 @@ const answerSchema = z.object({
 });
 type Answer = z.infer<typeof answerSchema>;
 
-export interface OpenAiEmbedderInput {
+export interface OpenAiEmbedderInput extends ProviderSettings {
   apiKey: string;
   /** Any server that speaks the OpenAI embeddings API, up to and including `/v1`. */
   baseUrl?: string;
@@ -35,11 +37,14 @@ export interface OpenAiEmbedderInput {
 export function createOpenAiEmbedder(input: OpenAiEmbedderInput): Embedder {
   const { model, dimensions = EMBEDDING_DIMENSIONS, timeoutMs = DEFAULT_TIMEOUT_MS } = input;
   assertConfiguration(input.apiKey, dimensions);
+  const provider = describeProvider(input);
   const client = buildClient(input, timeoutMs);
   return {
     model,
     dimensions,
-    batch: BATCH,
+    provider,
+    // Half a minute's worth at most: with what else goes out at once a request stays within what a minute allows.
+    batch: { ...BATCH, maxTokens: Math.min(BATCH.maxTokens, Math.max(1, Math.floor(provider.tokensPerMinute / 2))) },
     async embed(texts, options) {
       options.signal?.throwIfAborted();
       if (texts.length === 0) return { vectors: [], total_tokens: 0 };
@@ -95,8 +100,8 @@ interface EmbeddingRequest extends EmbedOptions {
 }
 
 async function request(client: OpenAI, input: EmbeddingRequest): Promise<unknown> {
-  const { model, texts, deadline, signal, correlationId } = input;
-  return client.embeddings.create(
+  const { model, texts, deadline, signal, correlationId, onRateHints } = input;
+  const asked = client.embeddings.create(
     {
       model,
       input: texts,
@@ -109,6 +114,14 @@ async function request(client: OpenAI, input: EmbeddingRequest): Promise<unknown
       headers: correlationId === undefined ? {} : { "X-Correlation-Id": correlationId },
     },
   );
+  try {
+    const { data, response } = await asked.withResponse();
+    onRateHints?.(readRateHints(response.headers));
+    return data;
+  } catch (error) {
+    if (error instanceof APIError && error.headers !== undefined) onRateHints?.(readRateHints(error.headers));
+    throw error;
+  }
 }
 
 function readAnswer(answer: unknown, count: number): EmbedResult {

@@ -54,7 +54,7 @@ export function translateOpenAiFailure(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
   if (thrown instanceof SyntaxError) return invalidEmbedding("it is not JSON");
   if (thrown instanceof APIConnectionTimeoutError) return embeddingTimedOut();
-  if (!(thrown instanceof APIError) || thrown.status === undefined) return new AppError(UNAVAILABLE);
+  if (!(thrown instanceof APIError) || thrown.status === undefined) return connectionLost(thrown);
   const headers: Headers = thrown.headers ?? new Headers();
   const failure = obeyRetryHeader(classifyAnswer(thrown.status, thrown), headers.get("x-should-retry"));
   const retryAfterMs = failure.kind === "permanent" ? undefined : readRetryAfterMs(headers, new Date());
@@ -72,6 +72,18 @@ export function translateOpenAiFailure(thrown: unknown): AppError {
 
 export function embeddingTimedOut(): AppError {
   return new AppError(TIMED_OUT);
+}
+
+/** No connection came about, so nothing was sent: what was asked for is not billed. */
+const NEVER_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"]);
+
+function connectionLost(thrown: unknown): AppError {
+  for (let error = thrown; error instanceof Error; error = error.cause) {
+    if ("code" in error && typeof error.code === "string" && NEVER_SENT.has(error.code)) {
+      return new AppError({ ...UNAVAILABLE, details: { never_sent: true } });
+    }
+  }
+  return new AppError(UNAVAILABLE);
 }
 
 function classifyAnswer(status: number, answer: { code?: unknown; type?: unknown }): Failure {
