@@ -19,6 +19,7 @@ import { getJobRoute } from "./routes/get-job.ts";
 import { getUploadLimits } from "./routes/get-upload-limits.ts";
 import { listDocumentsRoute } from "./routes/list-documents.ts";
 import { listJobEvents } from "./routes/list-job-events.ts";
+import { receiveParserCallback } from "./routes/receive-parser-callback.ts";
 import { receiveUpload } from "./routes/receive-upload.ts";
 import { searchDocuments } from "./routes/search-documents.ts";
 
@@ -38,6 +39,7 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
   await app.register(getHealthReady, { checkHealth });
   if ("receiveUpload" in storage) await app.register(receiveUpload, { store: storage });
 
+  await app.register(receiveParserCallback, { ...dependencies, prefix: API_PREFIX });
   await app.register(
     async (api) => {
       await api.register(authentication, { verifyToken });

@@ -1,8 +1,15 @@
 import { buildApi, createTokenVerifier, signDevelopmentToken, settingsFrom } from "@pipeline/api";
-import { createEmbedder, dataDirectory, openDatabase, openStorage, tokenSecret } from "@pipeline/composition";
+import {
+  createEmbedder,
+  createLlamaParse,
+  dataDirectory,
+  openDatabase,
+  openStorage,
+  tokenSecret,
+} from "@pipeline/composition";
 import { checkSchemaVersion, createNotifier, migrate, type Database } from "@pipeline/db";
 import type { Environment, Logger } from "@pipeline/runtime";
-import { createWorker, workerOptions } from "@pipeline/worker";
+import { createParser, createWorker, workerOptions } from "@pipeline/worker";
 import { lockDirectory } from "./lock-directory.ts";
 
 /** The whole system in this process: API, worker, database and storage. */
@@ -48,7 +55,10 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
     const notifier = createNotifier(database, { onError: (err) => log.warn({ err }, "wake-up not sent") });
     closers.push(() => notifier.close());
 
-    const worker = createWorker({ database, storage, embedder, log, options: workerOptions(environment) });
+    const llamaparse = createLlamaParse(environment);
+    closers.push(async () => llamaparse?.client.close());
+    const parser = createParser(llamaparse);
+    const worker = createWorker({ database, storage, embedder, parser, log, options: workerOptions(environment) });
     await worker.start();
     closers.push(() => worker.stop({ deadlineMs: STOP_DEADLINE_MS }));
 

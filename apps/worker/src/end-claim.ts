@@ -1,4 +1,14 @@
-import { failJob, type Claim, type Queryable, parkJob, releaseJob, type Stage, type WaitingFor } from "@pipeline/db";
+import {
+  type Claim,
+  type Database,
+  failJob,
+  parkJob,
+  type Queryable,
+  releaseJob,
+  type Stage,
+  type State,
+  type WaitingFor,
+} from "@pipeline/db";
 import { AppError, toAppError } from "@pipeline/runtime";
 import { backoffMs } from "./backoff.ts";
 import type { WorkerOptions } from "./options.ts";
@@ -17,20 +27,23 @@ export type ClaimEnd =
   | "abandoned";
 
 export interface EndDependencies {
-  database: Queryable;
+  database: Database;
   options: WorkerOptions;
   random: () => number;
 }
+
+/** Rows that go with the end of a claim, and are not stored if it was lost. */
+export type EndWrite = (tx: Queryable) => Promise<void>;
 
 /** A stopping worker has no time for more: whatever it cannot give back is rescued once its session has ended. */
 const RELEASE_FOR_MS = 2_000;
 
 export async function failClaim(
   claim: Claim,
-  failure: { stage: Stage; error: AppError },
+  failure: { stage: Stage; error: AppError; write?: EndWrite | undefined },
   { database, options, random }: EndDependencies,
 ): Promise<ClaimEnd> {
-  const { stage, error } = failure;
+  const { stage, error, write } = failure;
   const delayMs = backoffMs({
     retryCount: claim.retry_count,
     baseMs: options.retryBaseDelayMs,
@@ -38,7 +51,7 @@ export async function failClaim(
     random,
   });
   const state = await retryDatabase(
-    () => failJob(database, claim, { stage, error, maxRetries: options.maxRetries, delayMs }),
+    () => end(database, write, (db) => failJob(db, claim, { stage, error, maxRetries: options.maxRetries, delayMs })),
     // Later than a lease the job may be another's.
     { forMs: options.leaseMs, random },
   );
@@ -48,16 +61,32 @@ export async function failClaim(
 
 export async function parkClaim(
   claim: Claim,
-  wait: { waiting_for: WaitingFor; delayMs: number },
+  { waiting_for, delayMs, write }: { waiting_for: WaitingFor; delayMs: number; write?: EndWrite | undefined },
   { database, options, random }: EndDependencies,
 ): Promise<ClaimEnd> {
-  const state = await retryDatabase(() => parkJob(database, claim, wait), { forMs: options.leaseMs, random });
+  const state = await retryDatabase(() => end(database, write, (db) => parkJob(db, claim, { waiting_for, delayMs })), {
+    forMs: options.leaseMs,
+    random,
+  });
   return state === undefined ? "lost" : "waiting";
 }
 
 export async function releaseClaim(claim: Claim, { database, random }: EndDependencies): Promise<ClaimEnd> {
   const state = await retryDatabase(() => releaseJob(database, claim), { forMs: RELEASE_FOR_MS, random });
   return state === undefined ? "lost" : "released";
+}
+
+async function end(
+  database: Database,
+  write: EndWrite | undefined,
+  endClaim: (db: Queryable) => Promise<State | undefined>,
+): Promise<State | undefined> {
+  if (write === undefined) return endClaim(database);
+  return database.transaction(async (tx) => {
+    const state = await endClaim(tx);
+    if (state !== undefined) await write(tx);
+    return state;
+  });
 }
 
 /**

@@ -54,8 +54,8 @@ describe.each(["a new file", "a file that was read", "a stage that fails"] as co
     const stored = whole.statements.findIndex((sql) => sql.includes("insert into") && sql.includes(".document_pages"));
     const failed = whole.statements.findIndex((sql) => sql.includes("with failed as"));
     first = scenario === "a stage that fails" ? failed + 1 : 1;
-    // With the end of the transaction: what is stored, the document's title, and the commit.
-    last = scenario === "a new file" ? stored + 3 : whole.statements.length;
+    // With the end of the transaction: what is stored, the document's title, which parser it was, and the commit.
+    last = scenario === "a new file" ? stored + 4 : whole.statements.length;
     expect(last - first).toBeGreaterThanOrEqual(scenario === "a stage that fails" ? 1 : 10);
   });
 

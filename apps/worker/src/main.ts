@@ -1,7 +1,8 @@
-import { createEmbedder, openDatabase, openStorage, publicUrl } from "@pipeline/composition";
+import { createEmbedder, createLlamaParse, openDatabase, openStorage, publicUrl } from "@pipeline/composition";
 import { checkSchemaVersion } from "@pipeline/db";
 import { createLogger, explainFailure, type Logger } from "@pipeline/runtime";
 import { loadWorkerConfig, type WorkerConfig } from "./config.ts";
+import { createParser } from "./create-parser.ts";
 import { createWorker, type Worker } from "./worker.ts";
 
 /** Below the 30 s that Render and Docker's compose file grant between SIGTERM and SIGKILL. */
@@ -36,8 +37,11 @@ async function runWorker({ environment, options }: WorkerConfig, to: Logger): Pr
   const schemaVersion = await checkSchemaVersion(database);
   const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });
   const embedder = createEmbedder(environment);
-  const worker = createWorker({ database, storage, embedder, log: to, options });
+  const llamaparse = createLlamaParse(environment);
+  const parser = createParser(llamaparse);
+  const worker = createWorker({ database, storage, embedder, parser, log: to, options });
   stopOnSignals(worker, async () => {
+    await llamaparse?.client.close();
     await database.close();
     to.info("worker stopped");
   });

@@ -3,6 +3,7 @@ import type { Embedder } from "@pipeline/embedding";
 import type { ParseLimits } from "@pipeline/parsing";
 import type { Logger } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
+import type { Parser } from "./stage-handler.ts";
 
 export interface WorkerOptions {
   /** Shown with the session; need not be unique. */
@@ -40,4 +41,6 @@ export interface WorkerDependencies {
   options: WorkerOptions;
   /** 0 up to, not including, 1; spreads retries. Math.random by default. */
   random?: () => number;
+  /** The local parser by default. */
+  parser?: Parser | undefined;
 }

@@ -4,15 +4,17 @@ import type { Logger } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
 import { LostClaim, WorkerStopping } from "./abort-reasons.ts";
 import { type ClaimFile, createClaimFile } from "./claim-file.ts";
-import { type ClaimEnd, failClaim, failureOf, parkClaim, releaseClaim } from "./end-claim.ts";
+import { type ClaimEnd, type EndWrite, failClaim, failureOf, parkClaim, releaseClaim } from "./end-claim.ts";
 import type { WorkerOptions } from "./options.ts";
 import { runStage } from "./run-stage.ts";
+import type { Failed, Parser } from "./stage-handler.ts";
 
 /** What every job of a worker runs with. */
 export interface JobDependencies {
   database: Database;
   storage: ObjectStore;
   embedder: Embedder;
+  parser: Parser;
   log: Logger;
   options: WorkerOptions;
   batcher: CheckpointBatcher;
@@ -63,27 +65,38 @@ async function walkStages(claim: Claim, run: JobRun): Promise<ClaimEnd> {
   }
 }
 
-/** Undefined: the step was made and the claim goes on. */
-async function takeStep(job: Claim, definition: StageDefinition, run: JobRun): Promise<ClaimEnd | undefined> {
-  try {
-    const outcome = await runStage(job, definition, run);
-    return outcome.kind === "wait" ? await parkClaim(job, outcome, run) : undefined;
-  } catch (error) {
-    return endAfter(error, { job, definition, run });
-  }
+interface Step {
+  job: Claim;
+  definition: StageDefinition;
+  run: JobRun;
 }
 
-async function endAfter(
-  thrown: unknown,
-  step: { job: Claim; definition: StageDefinition; run: JobRun },
-): Promise<ClaimEnd> {
-  const { job, run } = step;
-  const { stage } = step.definition;
+/** Undefined: the step was made and the claim goes on. */
+async function takeStep(job: Claim, definition: StageDefinition, run: JobRun): Promise<ClaimEnd | undefined> {
+  const step = { job, definition, run };
+  let failed: Failed;
+  try {
+    const outcome = await runStage(job, definition, run);
+    if (outcome.kind === "advance") return undefined;
+    if (outcome.kind === "wait") return await parkClaim(job, outcome, run);
+    failed = outcome;
+  } catch (error) {
+    return endAfter(error, step);
+  }
+  return endFailed(step, failed);
+}
+
+async function endAfter(thrown: unknown, step: Step): Promise<ClaimEnd> {
   if (thrown instanceof LostClaim) return "lost";
-  if (thrown instanceof WorkerStopping) return releaseClaim(job, run);
-  const error = failureOf(thrown);
+  if (thrown instanceof WorkerStopping) return releaseClaim(step.job, step.run);
+  return endFailed(step, { error: thrown });
+}
+
+function endFailed({ job, definition, run }: Step, failed: { error: unknown; write?: EndWrite }): Promise<ClaimEnd> {
+  const { stage } = definition;
+  const error = failureOf(failed.error);
   run.log.error({ err: error, stage, retry_count: job.retry_count }, "stage failed");
-  return failClaim(job, { stage, error }, run);
+  return failClaim(job, { stage, error, write: failed.write }, run);
 }
 
 /** Bytes that are not what the owner promised are not kept. The job is dead-lettered by now, whatever comes of this. */

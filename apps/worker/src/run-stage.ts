@@ -32,8 +32,8 @@ export async function runStage(job: Claim, definition: StageDefinition, run: Job
   const ms = (): number => Math.round(performance.now() - startedAt);
   if (outcome.kind === "wait") {
     log.info({ waiting_for: outcome.waiting_for, delay_ms: outcome.delayMs, ms: ms() }, "stage waits");
-    return outcome;
   }
+  if (outcome.kind !== "advance") return outcome;
   await commitOutcome(job, { definition, outcome, run });
   log.info({ status: definition.to, ms: ms() }, "stage done");
   return outcome;
@@ -53,7 +53,7 @@ interface ContextParts {
 }
 
 function buildContext({ job, run, signal, log, progress }: ContextParts): StageContext {
-  const { database, storage, embedder, options, random } = run;
+  const { database, storage, embedder, parser, options, random } = run;
   const retry = { forMs: options.leaseMs, random, signal };
   return {
     signal,
@@ -64,6 +64,7 @@ function buildContext({ job, run, signal, log, progress }: ContextParts): StageC
     parseLimits: options.parseLimits,
     file: () => run.file.fetch(signal),
     save: (write) => retryDatabase(() => saveHeld(job, { run, signal, write }), retry),
+    parser,
     progress: (counters) => progress.report(counters),
   };
 }
@@ -73,6 +74,8 @@ async function saveHeld(
   { run, signal, write }: { run: JobRun; signal: AbortSignal; write: (tx: Queryable) => Promise<void> },
 ): Promise<void> {
   // A handler that outlived its stage must not write into the next attempt of the same claim.
+    isLastAttempt: job.retry_count >= options.maxRetries,
+    random,
   signal.throwIfAborted();
   await run.database.transaction(async (tx) => {
     if (!(await holdJob(tx, job))) throw new LostClaim();

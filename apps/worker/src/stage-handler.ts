@@ -1,7 +1,7 @@
-import type { Claim, ProgressCounters, Queryable, WaitingFor } from "@pipeline/db";
+import type { Claim, Database, ProgressCounters, Queryable, WaitingFor } from "@pipeline/db";
 import type { Embedder } from "@pipeline/embedding";
 import type { ParseLimits } from "@pipeline/parsing";
-import type { Logger } from "@pipeline/runtime";
+import type { AppError, Logger } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
 import type { VerifiedFile } from "./claim-file.ts";
 
@@ -10,6 +10,14 @@ import type { VerifiedFile } from "./claim-file.ts";
  * in one transaction with the outcome's `write`.
  */
 export type StageHandler = (job: Claim, context: StageContext) => Promise<StageOutcome>;
+
+/** How documents become pages. */
+export interface Parser {
+  /** One step towards the pages: they, or what to wait for. Idempotent, as every stage. */
+  parse: StageHandler;
+  /** Ends at a provider what nobody waits for any more. Called again and again, by every worker. */
+  tidy?: (run: { database: Database; log: Logger; signal: AbortSignal }) => Promise<void>;
+}
 
 export interface StageContext {
   /** Aborted at the stage's deadline, when the claim is lost and when the worker stops; results are dropped then. */
@@ -20,6 +28,7 @@ export interface StageContext {
   database: Queryable;
   storage: ObjectStore;
   embedder: Embedder;
+  parser: Parser;
   parseLimits: ParseLimits | undefined;
   /** The document's bytes, downloaded and verified once per claim. Errors: see claim-file.ts. */
   file: () => Promise<VerifiedFile>;
@@ -27,11 +36,15 @@ export interface StageContext {
   save: (write: (tx: Queryable) => Promise<void>) => Promise<void>;
   /** Shown to the user; throttled, so that any call may be left out. */
   progress: (counters: ProgressCounters) => void;
+  /** A failure of this attempt that could be retried will not be. */
+  isLastAttempt: boolean;
+  /** 0 up to, not including, 1; spreads waits. */
+  random: () => number;
 }
 
-export type StageOutcome = Advance | Wait;
+export type StageOutcome = Advance | Wait | Failed;
 
-interface Advance {
+export interface Advance {
   kind: "advance";
   /** Merged into the job's progress. */
   progress?: ProgressCounters;
@@ -41,8 +54,17 @@ interface Advance {
   write?: (tx: Queryable) => Promise<void>;
 }
 
-interface Wait {
+export interface Wait {
   kind: "wait";
   waiting_for: WaitingFor;
   delayMs: number;
+  /** Stores rows in the transaction that parks the job. */
+  write?: (tx: Queryable) => Promise<void>;
+}
+
+/** As if the stage had thrown, with rows to store in the transaction that records the failure. */
+export interface Failed {
+  kind: "fail";
+  error: AppError;
+  write: (tx: Queryable) => Promise<void>;
 }

@@ -7,6 +7,7 @@ import type { WorkerDependencies, WorkerOptions } from "./options.ts";
 import { repeat } from "./repeat.ts";
 import { createRounds, type Rounds } from "./rounds.ts";
 import { createSessions, type Sessions } from "./sessions.ts";
+import { LOCAL_PARSER } from "./stages/parse/local-parser.ts";
 import { within } from "./within.ts";
 
 export interface Worker {
@@ -61,7 +62,11 @@ export function createWorker(dependencies: WorkerDependencies): Worker {
   return {
     start: async () => {
       await clearCopies(dependencies);
-      running = Promise.all([runRounds(parts, stopping.signal), runHeartbeats(parts, beating.signal)]);
+      running = Promise.all([
+        runRounds(parts, stopping.signal),
+        runHeartbeats(parts, beating.signal),
+        tidyParser(parts, stopping.signal),
+      ]);
       listening = listen(parts);
       await listening;
     },
@@ -74,10 +79,10 @@ export function createWorker(dependencies: WorkerDependencies): Worker {
 }
 
 function buildParts(dependencies: WorkerDependencies, stopping: AbortSignal): Parts {
-  const { database, log, options, random = Math.random } = dependencies;
+  const { database, log, options, parser = LOCAL_PARSER, random = Math.random } = dependencies;
   const alarm = createAlarm();
   const batcher = createCheckpointBatcher(database);
-  const hands = createHands({ ...dependencies, batcher, random }, (end) => {
+  const hands = createHands({ ...dependencies, parser, batcher, random }, (end) => {
     // The database may not know that this claim is over, so it is made to look as if its worker had died.
     if (end === "abandoned") sessions.retire();
     alarm.ring();
@@ -110,6 +115,24 @@ function runHeartbeats({ sessions, dependencies }: Parts, signal: AbortSignal): 
     pause: () => alarm.wait(options.leaseMs / 3),
     signal,
     onError: (error) => log.error({ err: error }, "heartbeat failed"),
+  });
+}
+
+/** How soon a provider hears that nobody waits any more; where nothing is to be said it costs one small query. */
+const TIDY_INTERVAL_MS = 5_000;
+
+async function tidyParser({ dependencies }: Parts, signal: AbortSignal): Promise<void> {
+  const { database, log, parser } = dependencies;
+  const tidy = parser?.tidy;
+  if (tidy === undefined) return;
+  const alarm = createAlarm();
+  signal.addEventListener("abort", () => alarm.ring(), { once: true });
+  await repeat(() => tidy({ database, log, signal }), {
+    pause: () => alarm.wait(TIDY_INTERVAL_MS),
+    signal,
+    onError: (error) => {
+      if (!signal.aborted) log.error({ err: error }, "parser not tidied");
+    },
   });
 }
 

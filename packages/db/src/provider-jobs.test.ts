@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { cancelJob } from "./cancel.ts";
 import { holdJob, parkJob } from "./checkpoints.ts";
-import { replacePages } from "./generations.ts";
+import { type Generation, replacePages } from "./generations.ts";
 import { findPageSource, storePageSource } from "./page-sources.ts";
 import { closeAbandoned, finishWithdrawal, takeWithdrawals } from "./provider-jobs-withdrawal.ts";
 import {
@@ -16,8 +16,8 @@ import {
   storeProviderJob,
 } from "./provider-jobs.ts";
 import { retryJob } from "./redrive.ts";
-import type { Claim } from "./rows.ts";
-import { claimOne, createQueuedJob, openTestDatabase, readJob, type TestDatabase } from "./testing/index.ts";
+import type { Hold } from "./rows.ts";
+import { createQueuedJob, holdNow, openTestDatabase, readJob, type TestDatabase } from "./testing/index.ts";
 
 let opened: TestDatabase;
 beforeAll(async () => {
@@ -38,14 +38,17 @@ async function readRow(submission_id: string) {
   return row;
 }
 
+type Held = Hold & Generation;
+
 /** A job in a worker's hands with an open submission. */
-async function begin(): Promise<{ claim: Claim; submission_id: string }> {
-  await createQueuedJob(opened.database);
-  const claim = await claimOne(opened.database);
+async function begin(): Promise<{ claim: Held; submission_id: string }> {
+  const { job } = await createQueuedJob(opened.database);
+  const hold = await holdNow(opened.database, job.job_id);
+  const claim = { ...hold, document_id: job.document_id, generation: 1 };
   return { claim, submission_id: await open(claim) };
 }
 
-async function open(claim: Claim): Promise<string> {
+async function open(claim: Hold): Promise<string> {
   const submission_id = randomUUID();
   const { job_id } = claim;
   const how = { provider: "llamaparse", tier: "fast", version: "latest", webhook_secret: "a secret" };
@@ -109,23 +112,26 @@ describe("a submission", () => {
     expect(await countLostSubmissions(opened.database, claim)).toBe(1);
   });
 
-  it("parks its job, unless a callback came while a worker held it: then the job is queued at once", async () => {
-    for (const callbacks of [0, 1]) {
-      const { claim, submission_id } = await begin();
-      const { job_id, fence } = claim;
-      await opened.database.transaction(async (tx) => {
-        await tx.run(`update ${tx.schema}.provider_jobs set callback_count = $2 where submission_id = $1`, [
-          submission_id,
-          callbacks,
-        ]);
-        expect(await holdJob(tx, claim)).toBe(true);
-        await parkJob(tx, { job_id, fence }, { waiting_for: "parser", delayMs: 60_000 });
-        await recordLook(tx, { submission_id, job_id, callback_count: 0, result: "unfinished" });
-      });
-      const job = await readJob(opened.database, job_id);
-      expect(job.state).toBe(callbacks === 0 ? "waiting" : "queued");
-      if (callbacks === 1) expect(await claimOne(opened.database)).toMatchObject({ job_id, fence: fence + 1 });
-    }
+  it.for([
+    { callbacks: 0, state: "waiting" },
+    // It came while a worker held the job.
+    { callbacks: 1, state: "queued" },
+  ])("parks its job, which after $callbacks callbacks is $state", async ({ callbacks, state }) => {
+    const { claim, submission_id } = await begin();
+    const { job_id, fence } = claim;
+    await opened.database.transaction(async (tx) => {
+      await tx.run(`update ${tx.schema}.provider_jobs set callback_count = $2 where submission_id = $1`, [
+        submission_id,
+        callbacks,
+      ]);
+      expect(await holdJob(tx, claim)).toBe(true);
+      await parkJob(tx, { job_id, fence }, { waiting_for: "parser", delayMs: 60_000 });
+      await recordLook(tx, { submission_id, job_id, callback_count: 0, result: "unfinished" });
+    });
+    const job = await readJob(opened.database, job_id);
+    expect(job.state).toBe(state);
+    const ready = "select 1 from upload_pipeline.ready_jobs where job_id = $1";
+    expect(await opened.database.run(ready, [job_id])).toBe(callbacks);
   });
 
   it("is closed to clients, whatever they are granted", async () => {
@@ -167,13 +173,16 @@ describe("a withdrawal", () => {
     for (const { submission_id } of [cancelled, deleted]) {
       expect(await readRow(submission_id)).toMatchObject({ outcome: "withdrawn", is_due: true });
     }
-    for (const { submission_id } of [waiting, dead]) expect(await readRow(submission_id)).toMatchObject({ outcome: null });
+    for (const { submission_id } of [waiting, dead])
+      expect(await readRow(submission_id)).toMatchObject({ outcome: null });
 
     // What was never answered may only be on its way: it is looked for a little later.
     const taken = await takeWithdrawals(opened.database, 100);
     expect(taken).toMatchObject([{ submission_id: cancelled.submission_id, provider_job_id: "theirs" }]);
     expect(await takeWithdrawals(opened.database, 100)).toEqual([]);
-    await opened.database.run("update upload_pipeline.provider_jobs set cancel_due_at = now() where outcome = 'withdrawn'");
+    await opened.database.run(
+      "update upload_pipeline.provider_jobs set cancel_due_at = now() where outcome = 'withdrawn'",
+    );
     expect(await takeWithdrawals(opened.database, 100)).toHaveLength(2);
 
     for (const { submission_id } of [cancelled, deleted]) {

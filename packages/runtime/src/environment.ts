@@ -56,6 +56,13 @@ export const environmentSchema = z.object({
 
   LLAMAPARSE_API_KEY: apiKey.optional(),
   LLAMAPARSE_BASE_URL: httpUrl.optional(),
+  LLAMAPARSE_TIER: z.enum(["fast", "cost_effective", "agentic", "agentic_plus"]).default("cost_effective"),
+  LLAMAPARSE_VERSION: z
+    .string()
+    .regex(/^(latest|\d{4}-\d{2}-\d{2})$/, { error: "is neither a date nor latest" })
+    .default("latest"),
+  /** What reads a document when LlamaParse's faults outlast the retries; by default nothing does. */
+  LLAMAPARSE_FALLBACK: z.enum(["local"]).optional(),
   OPENAI_API_KEY: apiKey.optional(),
   OPENAI_BASE_URL: httpUrl.optional(),
 

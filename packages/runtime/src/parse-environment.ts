@@ -155,8 +155,6 @@ function isRemote(environment: string | undefined): boolean {
 /** Adapters that do not exist yet: using a local stand-in instead would be a silent lie. */
 const UNSUPPORTED: Partial<Record<EnvironmentName, string>> = {
   SUPABASE_URL: "is set, but this version has no Supabase adapter yet; unset it to use the disk store in development",
-  LLAMAPARSE_API_KEY:
-    "is set, but this version has no LlamaParse adapter yet; unset it to use the local parser in development",
 };
 
 function findUnsupported(given: Given): string[] {

@@ -1,0 +1,87 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { beginAttempt, openSubmission, storeProviderJob, type Submission } from "@pipeline/db";
+import { isEnded, type ProviderJob, type WebhookTarget } from "@pipeline/llamaparse";
+import { AppError, isRetryable } from "@pipeline/runtime";
+import type { VerifiedFile } from "../../claim-file.ts";
+import type { StageOutcome } from "../../stage-handler.ts";
+import { answerFault } from "./answer-fault.ts";
+import { failSubmission } from "./fail-submission.ts";
+import { callOptions, PROVIDER, type Step, type SUBMIT_AGAIN, waitForProvider } from "./llamaparse-step.ts";
+import { FIRST_LOOK_MS, lookAtJob } from "./look-at-job.ts";
+
+/** Stores what is about to be sent, once the file is known to be the promised one. */
+export async function beginSubmission({ job, context, setup }: Step): Promise<Submission> {
+  await context.file();
+  const { tier, version } = setup;
+  const opened = { submission_id: randomUUID(), tier, version, webhook_secret: randomBytes(32).toString("base64url") };
+  await context.save((tx) => openSubmission(tx, { ...opened, job_id: job.job_id, provider: PROVIDER }));
+  return {
+    ...opened,
+    provider_job_id: null,
+    created_at: new Date(),
+    attempt_age_ms: 0,
+    submitted_age_ms: null,
+    fault_count: 0,
+    callback_count: 0,
+  };
+}
+
+/**
+ * What was sent may become a job although its answer was lost: the provider may be busy with it when the worker that sent
+ * it is gone already. So soon after, that it is not found proves nothing.
+ */
+const SETTLING_MS = 10_000;
+
+/** Sends the submission, unless the provider has it already, and stores the provider's id before anything else. */
+export async function submit(
+  step: Step,
+  submission: Submission,
+  { isNew }: { isNew: boolean },
+): Promise<StageOutcome | typeof SUBMIT_AGAIN> {
+  const { context, setup } = step;
+  if (!isNew) {
+    const { submission_id, created_at, attempt_age_ms } = submission;
+    const query = { submissionId: submission_id, since: created_at };
+    const found = await setup.client.findJob(query, callOptions(step));
+    if (found !== undefined) return keep(step, submission, found);
+    const delayMs = SETTLING_MS - (attempt_age_ms ?? SETTLING_MS);
+    if (delayMs > 0) return waitForProvider(step, submission, { delayMs, result: "unfinished" });
+  }
+  const file = await context.file();
+  if (!isNew) await context.save((tx) => beginAttempt(tx, submission));
+  const sent = await send(step, submission, file);
+  if (!(sent instanceof AppError)) return keep(step, submission, sent);
+  if (isRetryable(sent)) return answerFault(step, submission, { thrown: sent, isRefused: true });
+  return failSubmission(step, submission, { error: sent });
+}
+
+/** Answers with an error where the provider refused, so that there is certainly no job. */
+async function send(step: Step, submission: Submission, file: VerifiedFile): Promise<ProviderJob | AppError> {
+  const webhook = webhookFor(step, submission);
+  try {
+    return await step.setup.client.submit(
+      { ...file, submissionId: submission.submission_id, ...(webhook === undefined ? {} : { webhook }) },
+      callOptions(step),
+    );
+  } catch (error) {
+    if (error instanceof AppError && (!isRetryable(error) || error.kind === "rate_limited")) return error;
+    throw error;
+  }
+}
+
+function webhookFor({ job, setup }: Step, submission: Submission): WebhookTarget | undefined {
+  const url = setup.webhookUrl?.(job.job_id);
+  return url === undefined ? undefined : { url, signingSecret: submission.webhook_secret };
+}
+
+async function keep(
+  step: Step,
+  submission: Submission,
+  provided: ProviderJob,
+): Promise<StageOutcome | typeof SUBMIT_AGAIN> {
+  const stored = { submission_id: submission.submission_id, provider_job_id: provided.id };
+  await step.context.save((tx) => storeProviderJob(tx, stored));
+  const submitted = { ...submission, ...stored, submitted_age_ms: 0, fault_count: 0 };
+  if (isEnded(provided)) return lookAtJob(step, submitted);
+  return waitForProvider(step, submitted, { delayMs: FIRST_LOOK_MS, result: "unfinished" });
+}

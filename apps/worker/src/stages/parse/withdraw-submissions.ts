@@ -1,0 +1,53 @@
+import {
+  closeAbandoned,
+  type Database,
+  deleteOldCallbacks,
+  finishWithdrawal,
+  takeWithdrawals,
+  type Withdrawal,
+} from "@pipeline/db";
+import type { LlamaParseClient } from "@pipeline/llamaparse";
+import type { Logger } from "@pipeline/runtime";
+
+/** Per round; what is left comes with the next one. */
+const MOST_AT_ONCE = 20;
+
+/** Nobody asks after callbacks of last month. */
+const CALLBACK_DAYS = 30;
+const MOST_CALLBACKS = 1_000;
+
+/**
+ * Tells the provider to stop what nobody waits for any more: jobs that were cancelled or deleted, that took too long, and
+ * those that the local parser stood in for. It is tried several times, and what came of it stands in provider_jobs.
+ */
+export async function withdrawSubmissions(
+  client: LlamaParseClient,
+  { database, log, signal }: { database: Database; log: Logger; signal: AbortSignal },
+): Promise<void> {
+  await closeAbandoned(database, MOST_AT_ONCE);
+  for (const withdrawal of await takeWithdrawals(database, MOST_AT_ONCE)) {
+    const { submission_id, is_last_try } = withdrawal;
+    const is_told = await tell(client, withdrawal, { log, signal });
+    if (is_told || is_last_try) await finishWithdrawal(database, { submission_id, is_told });
+  }
+  await deleteOldCallbacks(database, { olderThanDays: CALLBACK_DAYS, limit: MOST_CALLBACKS });
+}
+
+/** False: it was not reached. */
+async function tell(
+  client: LlamaParseClient,
+  { submission_id, provider_job_id, created_at }: Withdrawal,
+  { log, signal }: { log: Logger; signal: AbortSignal },
+): Promise<boolean> {
+  try {
+    const sent = { submissionId: submission_id, since: created_at };
+    const id = provider_job_id ?? (await client.findJob(sent, { signal }))?.id;
+    if (id !== undefined) await client.cancel(id, { signal });
+    log.info({ submission_id, was_sent: id !== undefined }, "submission withdrawn");
+    return true;
+  } catch (error) {
+    signal.throwIfAborted();
+    log.warn({ err: error, submission_id }, "submission not withdrawn");
+    return false;
+  }
+}
