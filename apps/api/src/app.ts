@@ -20,14 +20,15 @@ import { getUploadLimits } from "./routes/get-upload-limits.ts";
 import { listDocumentsRoute } from "./routes/list-documents.ts";
 import { listJobEvents } from "./routes/list-job-events.ts";
 import { receiveParserCallback } from "./routes/receive-parser-callback.ts";
+import { receiveResumable } from "./routes/receive-resumable.ts";
 import { receiveUpload } from "./routes/receive-upload.ts";
 import { searchDocuments } from "./routes/search-documents.ts";
 
 /** The HTTP API, not listening yet. Closing it finishes open requests; its dependencies stay open. */
 export async function buildApi(dependencies: ApiDependencies): Promise<FastifyInstance> {
-  const { database, storage, log, settings, verifyToken } = dependencies;
+  const { storage, log, settings, verifyToken } = dependencies;
   const app = createServer("receiveUpload" in storage ? UPLOAD_TIMEOUT_MS : REQUEST_TIMEOUT_MS);
-  const checkHealth = createHealthChecks({ database, storage }, settings.probeTimeoutMs);
+  const checkHealth = createHealthChecks(dependencies, settings.probeTimeoutMs);
 
   await app.register(requestLog, { log });
   await app.register(correlation);
@@ -37,7 +38,10 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
   await app.register(getHealth, { checkHealth, settings });
   await app.register(getHealthLive);
   await app.register(getHealthReady, { checkHealth });
-  if ("receiveUpload" in storage) await app.register(receiveUpload, { store: storage });
+  if ("receiveUpload" in storage) {
+    await app.register(receiveUpload, { store: storage });
+    await app.register(receiveResumable, { store: storage });
+  }
 
   await app.register(receiveParserCallback, { ...dependencies, prefix: API_PREFIX });
   await app.register(

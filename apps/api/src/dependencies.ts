@@ -11,6 +11,8 @@ export interface ApiDependencies {
   /** A disk store's upload links are served by the API itself; any other store serves its own. */
   storage: ObjectStore | DiskStore;
   embedder: Embedder;
+  /** Asks the embedding provider, without cost, whether it would serve us; undefined where nothing outside embeds. */
+  checkEmbedder?: (() => Promise<void>) | undefined;
   notifier: Notifier;
   verifyToken: TokenVerifier;
   log: Logger;

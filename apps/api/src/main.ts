@@ -1,4 +1,12 @@
-import { createEmbedder, listenPort, openDatabase, openStorage, publicUrl } from "@pipeline/composition";
+import {
+  createEmbedder,
+  createEmbedderCheck,
+  listenPort,
+  openDatabase,
+  openStorage,
+  publicUrl,
+  selfTest,
+} from "@pipeline/composition";
 import { checkSchemaVersion, createNotifier } from "@pipeline/db";
 import { createLogger, explainFailure } from "@pipeline/runtime";
 import { buildApi } from "./app.ts";
@@ -33,11 +41,14 @@ async function start({ environment, build }: ApiConfig): Promise<void> {
   const database = await openDatabase(environment, "api", log);
   await checkSchemaVersion(database);
   const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });
+  const checkEmbedder = createEmbedderCheck(environment);
+  await selfTest({ storage, checkEmbedder }, log);
   const notifier = createNotifier(database, { onError: (err) => log.warn({ err }, "wake-up not sent") });
   const api = await buildApi({
     database,
     storage,
     embedder: createEmbedder(environment),
+    checkEmbedder,
     notifier,
     verifyToken: createTokenVerifier(await tokenSettings(environment)),
     log,

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { addChangeCommands } from "./commands/change.ts";
 import { addGovernCommands } from "./commands/govern.ts";
 import { addLookCommands } from "./commands/look.ts";
+import { addReconcileCommand } from "./commands/reconcile.ts";
 
 const program = new Command("jobs")
   .description("Looks at the queue in the database of DATABASE_URL, and acts on its jobs, whosever they are.")
@@ -12,4 +13,5 @@ const program = new Command("jobs")
 addLookCommands(program);
 addChangeCommands(program);
 addGovernCommands(program);
+addReconcileCommand(program);
 await program.parseAsync();

@@ -1,10 +1,12 @@
 import { buildApi, createTokenVerifier, signDevelopmentToken, settingsFrom } from "@pipeline/api";
 import {
   createEmbedder,
+  createEmbedderCheck,
   createLlamaParse,
   dataDirectory,
   openDatabase,
   openStorage,
+  selfTest,
   tokenSecret,
 } from "@pipeline/composition";
 import { checkSchemaVersion, createNotifier, migrate, type Database } from "@pipeline/db";
@@ -51,6 +53,8 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
 
     const address = { url: "" };
     const storage = await openStorage(environment, { publicUrl: () => address.url });
+    const checkEmbedder = createEmbedderCheck(environment);
+    await selfTest({ storage, checkEmbedder }, log);
     const embedder = createEmbedder(environment);
     const notifier = createNotifier(database, { onError: (err) => log.warn({ err }, "wake-up not sent") });
     closers.push(() => notifier.close());
@@ -65,7 +69,7 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
     const secret = await tokenSecret(environment);
     const verifyToken = createTokenVerifier({ secret });
     const settings = settingsFrom(environment);
-    const api = await buildApi({ database, storage, embedder, notifier, verifyToken, log, settings });
+    const api = await buildApi({ database, storage, embedder, checkEmbedder, notifier, verifyToken, log, settings });
     closers.push(() => closeApi(api));
     address.url = await api.listen({ host: environment.SERVICE_HOST, port });
     return {

@@ -21,6 +21,11 @@ test("without flags the emulators listen on their ports of the operators' guide 
       webhookHosts: [],
     },
     openai: { ...shared, port: 8002 },
+    supabase: {
+      host: "127.0.0.1",
+      port: 8003,
+      faults: { seed: 1, maxLatencyMs: 0, rates: { server_error: 0, rate_limit: 0, cut_answer: 0, hang: 0 } },
+    },
   });
 });
 
@@ -40,7 +45,14 @@ test("every flag reaches the emulator that it is for", () => {
     "--requests-per-minute=60",
     "--tokens-per-minute=70",
   ];
-  const rest = ["--seed=7", "--host=0.0.0.0", "--llamaparse-port=9", "--openai-port=0", "--webhook-host=a"];
+  const rest = [
+    "--seed=7",
+    "--host=0.0.0.0",
+    "--llamaparse-port=9",
+    "--openai-port=0",
+    "--supabase-port=5",
+    "--webhook-host=a",
+  ];
   const shared = {
     host: "0.0.0.0",
     seed: 7,
@@ -60,6 +72,15 @@ test("every flag reaches the emulator that it is for", () => {
       callbackRates: { lost: 0.1, duplicate: 0.2, late: 0.3, forged: 0.4 },
     },
     openai: { ...shared, port: 0, requestsPerMinute: 60, tokensPerMinute: 70 },
+    supabase: {
+      host: "0.0.0.0",
+      port: 5,
+      faults: {
+        seed: 7,
+        maxLatencyMs: 200,
+        rates: { server_error: 0.1, rate_limit: 0.2, cut_answer: 0.1, hang: 0.1 },
+      },
+    },
   });
 });
 

@@ -4,6 +4,7 @@ import type { FaultOptions } from "./emulator/fault-plan.ts";
 import type { ListenOptions } from "./emulator/listen.ts";
 import type { LlamaParseOptions } from "./llamaparse/start-llamaparse.ts";
 import type { OpenAiOptions } from "./openai/start-openai.ts";
+import type { SupabaseOptions } from "./supabase/start-supabase.ts";
 
 const port = z.coerce.number().int().min(0).max(65_535);
 const share = z.coerce.number().min(0).max(1).default(0);
@@ -20,6 +21,7 @@ const flagsSchema = z.object({
   host: z.string(),
   llamaparsePort: port,
   openaiPort: port,
+  supabasePort: port,
   seed: z.coerce.number().int(),
   latencyMs: range.optional(),
   serverErrors: share,
@@ -45,14 +47,18 @@ type Flags = z.infer<typeof flagsSchema>;
 export interface MocksOptions {
   llamaparse: LlamaParseOptions;
   openai: OpenAiOptions;
+  supabase: SupabaseOptions;
 }
 
 export function createCommand(): Command {
   return new Command("mocks")
-    .description("Runs emulators of LlamaParse and OpenAI for development and tests, with faults as you order them.")
+    .description(
+      "Runs emulators of LlamaParse, OpenAI and Supabase for development and tests, with faults as you order them.",
+    )
     .option("--host <address>", "where to listen; only containers need another", "127.0.0.1")
     .option("--llamaparse-port <port>", "port of LlamaParse; 0 takes any free one", "8001")
     .option("--openai-port <port>", "port of OpenAI; 0 takes any free one", "8002")
+    .option("--supabase-port <port>", "port of Supabase; 0 takes any free one", "8003")
     .option("--seed <number>", "repeats latencies and faults", "1")
     .option("--latency-ms <range>", "how long each request waits, such as 20-200")
     .option("--server-errors <share>", "share of the requests, 0 to 1, that get a 500, 502 or 503")
@@ -95,6 +101,7 @@ export function readFlags(raw: unknown, command: Command): MocksOptions {
       port: flags.openaiPort,
       ...given({ requestsPerMinute: flags.requestsPerMinute, tokensPerMinute: flags.tokensPerMinute }),
     },
+    supabase: supabaseOptions(flags),
   };
 }
 
@@ -114,6 +121,23 @@ function sharedOptions(flags: Flags): FaultOptions & ListenOptions {
       timeout: flags.timeouts,
     },
     ...given({ latencyMs: flags.latencyMs, hangMs: flags.hangMs }),
+  };
+}
+
+function supabaseOptions(flags: Flags): SupabaseOptions {
+  return {
+    host: flags.host,
+    port: flags.supabasePort,
+    faults: {
+      seed: flags.seed,
+      maxLatencyMs: flags.latencyMs?.[1] ?? 0,
+      rates: {
+        server_error: flags.serverErrors,
+        rate_limit: flags.rateLimits,
+        cut_answer: flags.halfBodies,
+        hang: flags.timeouts,
+      },
+    },
   };
 }
 

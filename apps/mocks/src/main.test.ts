@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { parseEnvironment } from "@pipeline/runtime";
 import { afterEach, expect, test } from "vitest";
 import { startOpenAi } from "./openai/start-openai.ts";
 
@@ -35,14 +36,14 @@ function mocks(args: string[] = [], env: Record<string, string> = {}): Mocks {
   return { child, output: () => output, ended };
 }
 
-const ANY_PORTS = ["--llamaparse-port", "0", "--openai-port", "0"];
+const ANY_PORTS = ["--llamaparse-port", "0", "--openai-port", "0", "--supabase-port", "0"];
 
 async function printed({ output }: Mocks, pattern: RegExp): Promise<string> {
   await expect.poll(output, { timeout: 30_000 }).toMatch(pattern);
   return pattern.exec(output())?.[1] ?? "";
 }
 
-test("serves both services with the faults of its flags, until Ctrl-C", async () => {
+test("serves its services with the faults of its flags, until Ctrl-C", async () => {
   const command = mocks([...ANY_PORTS, "--rate-limits", "1", "--webhook-host", "api", "--webhook-host", "other"]);
   const llamaparse = await printed(command, /LlamaParse +(http:\/\/127\.0\.0\.1:\d+) /);
   const openai = await printed(command, /OpenAI +(http:\/\/127\.0\.0\.1:\d+\/v1) /);
@@ -51,6 +52,10 @@ test("serves both services with the faults of its flags, until Ctrl-C", async ()
   const extensions = `${llamaparse}/api/v1/parsing/supported_file_extensions`;
   expect((await fetch(extensions, { headers: { authorization: "Bearer llx-local" } })).status).toBe(429);
   expect((await fetch(`${llamaparse}/__emulator/stats`)).status).toBe(200);
+  const supabase = await printed(command, /Supabase +(http:\/\/127\.0\.0\.1:\d+) /);
+  const key = await printed(command, /SUPABASE_SERVICE_ROLE_KEY=(\S+)/);
+  const buckets = await fetch(`${supabase}/storage/v1/bucket/uploads`, { headers: { authorization: `Bearer ${key}` } });
+  expect(await buckets.text()).toContain("SlowDown");
   command.child.kill("SIGINT");
   expect(await command.ended, command.output()).toBe(0);
   expect(command.output()).toContain("Stopped.");
@@ -72,6 +77,16 @@ test.for(["staging", "production"])("is refused where ENVIRONMENT is %s", async 
   expect(command.output()).not.toContain("http://");
 });
 
+test("the keys that it prints are a configuration that the services take", async () => {
+  const command = mocks(ANY_PORTS);
+  await printed(command, /(Ctrl-C)/);
+  const names = ["SUPABASE_URL", "SUPABASE_JWT_SECRET", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_ANON_KEY"];
+  const variables = await Promise.all(
+    names.map(async (name) => [name, await printed(command, new RegExp(`${name}=(\\S+)`))] as const),
+  );
+  expect(parseEnvironment(Object.fromEntries(variables), "local")).toMatchObject({ ENVIRONMENT: "development" });
+});
+
 test("a flag that cannot be is refused by name", async () => {
   const command = mocks([...ANY_PORTS, "--timeouts", "2"]);
   expect(await command.ended).toBe(1);
@@ -81,7 +96,14 @@ test("a flag that cannot be is refused by name", async () => {
 test("--help names every flag", async () => {
   const command = mocks(["--help"]);
   expect(await command.ended).toBe(0);
-  for (const flag of ["--llamaparse-port", "--openai-port", "--seed", "--half-bodies", "--forged-callbacks"]) {
+  for (const flag of [
+    "--llamaparse-port",
+    "--openai-port",
+    "--supabase-port",
+    "--seed",
+    "--half-bodies",
+    "--forged-callbacks",
+  ]) {
     expect(command.output()).toContain(flag);
   }
 });

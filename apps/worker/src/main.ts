@@ -1,4 +1,12 @@
-import { createEmbedder, createLlamaParse, openDatabase, openStorage, publicUrl } from "@pipeline/composition";
+import {
+  createEmbedder,
+  createEmbedderCheck,
+  createLlamaParse,
+  openDatabase,
+  openStorage,
+  publicUrl,
+  selfTest,
+} from "@pipeline/composition";
 import { checkSchemaVersion } from "@pipeline/db";
 import { createLogger, explainFailure, type Logger } from "@pipeline/runtime";
 import { loadWorkerConfig, type WorkerConfig } from "./config.ts";
@@ -36,6 +44,7 @@ async function runWorker({ environment, options }: WorkerConfig, to: Logger): Pr
   const database = await openDatabase(environment, "worker", to);
   const schemaVersion = await checkSchemaVersion(database);
   const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });
+  await selfTest({ storage, checkEmbedder: createEmbedderCheck(environment) }, to);
   const embedder = createEmbedder(environment);
   const llamaparse = createLlamaParse(environment);
   const parser = createParser(llamaparse);

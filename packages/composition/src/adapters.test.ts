@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLogger, parseEnvironment, type Environment } from "@pipeline/runtime";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createEmbedder, listenPort, openDatabase, openStorage, publicUrl, tokenSecret } from "./adapters.ts";
+import { createEmbedder, listenPort, openDatabase, publicUrl, tokenSecret } from "./adapters.ts";
 import { developmentUser } from "./development-user.ts";
+import { openStorage } from "./storage.ts";
 
 let directory: string;
 

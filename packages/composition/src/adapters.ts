@@ -2,7 +2,7 @@ import { isAbsolute, join } from "node:path";
 import { openEmbedded, openPostgres, type Database } from "@pipeline/db";
 import { createLocalEmbedder, createOpenAiEmbedder, type Embedder } from "@pipeline/embedding";
 import { AppError, type Environment, type Logger } from "@pipeline/runtime";
-import { createDiskStore, loadOrCreateSecret, type DiskStore } from "@pipeline/storage";
+import { loadOrCreateSecret } from "@pipeline/storage";
 
 /**
  * Which implementation serves which interface, decided by what is configured. `parseEnvironment` has refused the
@@ -22,16 +22,6 @@ export async function openDatabase(environment: Environment, service: string, lo
     applicationName: `upload-pipeline ${service}`,
     poolSize: environment.DATABASE_POOL_SIZE,
     onIdleError: (err) => log.warn({ err }, "idle database connection lost"),
-  });
-}
-
-/** The disk store; `publicUrl` is where clients reach the API, asked whenever a link is signed. */
-export async function openStorage(environment: Environment, options: { publicUrl: () => string }): Promise<DiskStore> {
-  const directory = dataDirectory(environment);
-  return createDiskStore({
-    directory: join(directory, "objects"),
-    publicUrl: options.publicUrl,
-    secret: await loadOrCreateSecret({ directory, name: "storage-secret" }),
   });
 }
 

@@ -23,6 +23,7 @@ export type { Queryable } from "./queryable.ts";
 export * from "./queue-control.ts";
 export * from "./queue-stats.ts";
 export * from "./queue.ts";
+export * from "./reconcile.ts";
 export * from "./redrive.ts";
 export * from "./reprocess.ts";
 export * from "./retention.ts";

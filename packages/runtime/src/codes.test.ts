@@ -4,13 +4,21 @@ import { expect, test } from "vitest";
 
 const ROOT = join(import.meta.dirname, "../../..");
 
+/** Below each `src` alone: `node_modules` leads from every package into all that it depends on, again and again. */
 async function sources(): Promise<string[]> {
-  const folders = ["apps", "packages"].map((folder) => readdir(join(ROOT, folder), { recursive: true }));
-  const [apps = [], packages = []] = await Promise.all(folders);
-  const paths = [...apps.map((path) => join("apps", path)), ...packages.map((path) => join("packages", path))];
-  return paths.filter(
-    (path) => path.endsWith(".ts") && !/node_modules|\.(test|suite|fixture)\.ts$|\/(testing|fixtures)\//.test(path),
-  );
+  const members = await Promise.all(["apps", "packages"].map(listMembers));
+  const found = await Promise.all(members.flat().map(listSources));
+  return found.flat().filter((path) => !/\.(test|suite|fixture)\.ts$|\/(testing|fixtures)\//.test(path));
+}
+
+async function listMembers(folder: string): Promise<string[]> {
+  const names = await readdir(join(ROOT, folder));
+  return names.map((name) => join(folder, name, "src"));
+}
+
+async function listSources(folder: string): Promise<string[]> {
+  const paths = await readdir(join(ROOT, folder), { recursive: true });
+  return paths.filter((path) => path.endsWith(".ts")).map((path) => join(folder, path));
 }
 
 test("every code that the source names is explained in docs/codes.md", async () => {

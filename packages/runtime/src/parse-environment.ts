@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { environmentSchema, type Environment, type EnvironmentName } from "./environment.ts";
+import { findSupabaseFaults } from "./supabase-keys.ts";
 
 /** What runs; `local` is the whole system in one process on stand-ins. Each needs other variables. */
 export type Service = "api" | "worker" | "migrate" | "local";
@@ -34,7 +35,7 @@ export function parseEnvironment(
     ...findPlaceholders(given),
     ...findMisspelt(given),
     ...findMissing(given, service),
-    ...findUnsupported(given),
+    ...findSupabaseFaults(given, service !== "migrate"),
   ];
   if (!parsed.success || faults.length > 0) throw new ConfigError([...new Set(faults)].toSorted());
   return parsed.data;
@@ -79,7 +80,7 @@ function findPlaceholders(given: Given): string[] {
 }
 
 /** Prefixes that are ours alone: a name that starts so and is unknown is a typing error that would go unnoticed. */
-const OWN_PREFIXES = /^(WORKER_|RAG_|LLAMAPARSE_|SERVICE_|SUPABASE_DB_|DATABASE_POOL|CORS_)/;
+const OWN_PREFIXES = /^(WORKER_|RAG_|LLAMAPARSE_|SERVICE_|BUDGET_|SUPABASE_DB_|DATABASE_POOL|CORS_)/;
 
 /** Render sets variables of its own that share a prefix with nothing of ours; these two come from Kubernetes. */
 const FOREIGN_NAMES = /^SERVICE_(ACCOUNT|NAME)/;
@@ -150,17 +151,6 @@ function findMissingDatabase(given: Given, service: Service): string[] {
 function isRemote(environment: string | undefined): boolean {
   // A name that is not known counts as remote: its faults are wanted all at once.
   return environment !== undefined && environment !== "development" && environment !== "test";
-}
-
-/** Adapters that do not exist yet: using a local stand-in instead would be a silent lie. */
-const UNSUPPORTED: Partial<Record<EnvironmentName, string>> = {
-  SUPABASE_URL: "is set, but this version has no Supabase adapter yet; unset it to use the disk store in development",
-};
-
-function findUnsupported(given: Given): string[] {
-  return Object.entries(UNSUPPORTED)
-    .filter(([name]) => given[name] !== undefined)
-    .map(([name, fault]) => `${name} ${fault}`);
 }
 
 function knownNames(): EnvironmentName[] {

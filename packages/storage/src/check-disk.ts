@@ -6,11 +6,11 @@ import { diskFault, systemErrorCode } from "./disk-fault.ts";
 import { type DiskLayout, isLeftover, newPartialPath, newProbePath } from "./disk-layout.ts";
 import { publishFile, writeNewFile } from "./publish-file.ts";
 
-/** A file that nobody has written to for so long belongs to a process that was killed. */
+/** A file that nobody has written to for so long belongs to a process that was killed, or to a client that gave up. */
 const LEFTOVER_AGE_MS = 24 * 60 * 60 * 1000;
 
 /**
- * Takes a probe along the way of an upload, with the same calls, and clears what killed processes left behind.
+ * Takes a probe along the way of an upload, with the same calls, and clears what killed processes and clients left behind.
  * Errors: transient `storage_full` or `storage_unavailable`, naming the step.
  */
 export async function checkDisk(layout: DiskLayout): Promise<void> {
@@ -41,10 +41,12 @@ async function step<Result>(doing: string, run: () => Promise<Result>): Promise<
 
 async function removeLeftovers(layout: DiskLayout): Promise<void> {
   const abandonedBefore = Date.now() - LEFTOVER_AGE_MS;
-  for (const directory of [layout.incoming, layout.objects]) {
+  for (const directory of [layout.incoming, layout.resumable, layout.objects]) {
     for (const name of await readdir(directory)) {
       const path = join(directory, name);
-      if (isLeftover(name) && (await lastWrite(path)) < abandonedBefore) await rm(path, { force: true });
+      // Nothing lasts in `resumable/`: a finished upload leaves it at once.
+      const mayGo = directory === layout.resumable || isLeftover(name);
+      if (mayGo && (await lastWrite(path)) < abandonedBefore) await rm(path, { force: true });
     }
   }
 }

@@ -4,10 +4,12 @@ import { join } from "node:path";
 
 /**
  * `incoming/` holds files that are still being written, `objects/` those that are whole. Both are in one directory,
- * hence on one file system, where a link moves a file from the one to the other at once.
+ * hence on one file system, where a link moves a file from the one to the other at once. `resumable/` holds what has
+ * come of resumable uploads, which may grow over hours and many connections.
  */
 export interface DiskLayout {
   incoming: string;
+  resumable: string;
   objects: string;
 }
 
@@ -22,9 +24,12 @@ const PROBE = ".probe";
 
 /** Made once, when the store is: a store whose directories go missing later has lost its disk, and says so. */
 export function createLayout(directory: string): DiskLayout {
-  const layout = { incoming: join(directory, "incoming"), objects: join(directory, "objects") };
-  mkdirSync(layout.incoming, { recursive: true, mode: DIRECTORY_MODE });
-  mkdirSync(layout.objects, { recursive: true, mode: DIRECTORY_MODE });
+  const layout = {
+    incoming: join(directory, "incoming"),
+    resumable: join(directory, "resumable"),
+    objects: join(directory, "objects"),
+  };
+  for (const path of Object.values(layout)) mkdirSync(path, { recursive: true, mode: DIRECTORY_MODE });
   return layout;
 }
 

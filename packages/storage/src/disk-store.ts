@@ -9,6 +9,7 @@ import { createLayout, type DiskLayout, objectPath } from "./disk-layout.ts";
 import { isObjectKey } from "./object-key.ts";
 import type { ListableStore, ObjectStat } from "./object-store.ts";
 import { syncDirectory } from "./publish-file.ts";
+import { createResumableReceiver, type ResumableRequest, type ServeResumable } from "./receive-resumable.ts";
 import { type ReceivedUpload, receiveUpload, type UploadRequest } from "./receive-upload.ts";
 import { encodeUploadSecret, signUploadLink } from "./upload-link.ts";
 
@@ -16,6 +17,9 @@ import { encodeUploadSecret, signUploadLink } from "./upload-link.ts";
 export interface DiskStore extends ListableStore {
   /** Serves `PUT` on UPLOAD_ROUTE; the errors are listed at `receiveUpload`. */
   receiveUpload(input: UploadRequest): Promise<ReceivedUpload>;
+
+  /** Lets in `POST` on RESUMABLE_ROUTE, and `HEAD`, `PATCH` and `DELETE` below it, or refuses them likewise. */
+  admitResumable(exchange: ResumableRequest): Promise<ServeResumable>;
 }
 
 export interface DiskStoreOptions {
@@ -33,10 +37,12 @@ export interface DiskStoreOptions {
 export function createDiskStore(options: DiskStoreOptions): DiskStore {
   const secret = encodeUploadSecret(options.secret);
   const layout = openLayout(options.directory);
+  const resumable = createResumableReceiver({ layout, secret, publicUrl: options.publicUrl });
   return {
     kind: "disk",
     signUpload: (input) => signUploadLink(input, { publicUrl: options.publicUrl(), secret }),
     receiveUpload: (request) => receiveUpload(request, { layout, secret }),
+    admitResumable: (exchange) => resumable.admit(exchange),
     stat: (key) => statObject(layout, key),
     download: (key, { signal }) => openObject(layout, { key, signal }),
     remove: async (keys) => {

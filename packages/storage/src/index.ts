@@ -5,9 +5,11 @@ export type {
   ListedObject,
   ObjectStat,
   ObjectStore,
+  ResumableOffer,
   SignedUpload,
   SignUploadInput,
 } from "./object-store.ts";
+export type { ResumableRequest, ServeResumable } from "./receive-resumable.ts";
 export type { ReceivedUpload, UploadRequest } from "./receive-upload.ts";
 export {
   createSupabaseStore,
@@ -15,4 +17,4 @@ export {
   type SupabaseStore,
   type SupabaseStoreOptions,
 } from "./supabase-store.ts";
-export { UPLOAD_ROUTE } from "./upload-link.ts";
+export { RESUMABLE_ROUTE, RESUMABLE_TOKEN_HEADER, UPLOAD_BUCKET, UPLOAD_ROUTE } from "./upload-link.ts";

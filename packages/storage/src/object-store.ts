@@ -63,6 +63,19 @@ export interface SignedUpload {
   bucket: string;
   path: string;
   token: string;
+  resumable: ResumableOffer;
+}
+
+/** Where the same file can be sent piece by piece by the tus protocol 1.0.0, instead of with the PUT. */
+export interface ResumableOffer {
+  /** Takes the POST that begins the upload. */
+  url: string;
+  /** For every request of the upload; they hold the link's token. */
+  headers: Record<string, string>;
+  /** For the POST: what `Upload-Metadata` must say. */
+  metadata: Record<string, string>;
+  /** The length of every piece but the last. */
+  chunk_bytes: number;
 }
 
 export interface ObjectStat {

@@ -73,7 +73,7 @@ describe("a PUT to a signed link", () => {
     expect(await answerTo(sender)).toMatchObject({ status: 200 });
   });
 
-  it.each(["application/pdf", "text/plainer", "multipart/form-data; boundary=x"])(
+  it.each(["application/pdf", "text/plainer", "multipart/mixed; boundary=x"])(
     "is refused when it declares %s instead of text/plain",
     async (type) => {
       const answer = await put(await sign(5), Buffer.from("hello"), { "content-type": type });

@@ -4,6 +4,7 @@ import { AppError } from "@pipeline/runtime";
 import { diskFault, systemErrorCode } from "./disk-fault.ts";
 import { type DiskLayout, newPartialPath, objectPath } from "./disk-layout.ts";
 import { mediaType } from "./media-type.ts";
+import { isForm, openFormFile } from "./open-form-file.ts";
 import { publishFile, writeNewFile } from "./publish-file.ts";
 import { type UploadPromise, verifyUploadLink } from "./upload-link.ts";
 
@@ -26,10 +27,10 @@ export interface ReceivedUpload {
 const MAX_DISCARDED_BYTES = 32 * 1024 * 1024;
 
 /**
- * Streams the body to disk; the object appears whole and on the disk, or not at all. Errors: unauthorized
- * `upload_link_invalid` and `upload_link_expired`, invalid `upload_type_mismatch`, `upload_length_mismatch` and
- * `upload_interrupted`, too_large `upload_too_large`, conflict `upload_already_received`, transient `storage_full` and
- * `storage_unavailable`.
+ * Streams the body, or the file in it if it is a form, to disk; the object appears whole and on the disk, or not at all.
+ * Errors: unauthorized `upload_link_invalid` and `upload_link_expired`, invalid `upload_type_mismatch`,
+ * `upload_length_mismatch`, `upload_interrupted` and `upload_form_invalid`, too_large `upload_too_large`, conflict
+ * `upload_already_received`, transient `storage_full` and `storage_unavailable`.
  *
  * It sets no time limit: the HTTP server's request timeout is what ends a body that stalls.
  */
@@ -39,8 +40,9 @@ export async function receiveUpload(
 ): Promise<ReceivedUpload> {
   try {
     const promise = await verifyUploadLink(request, disk.secret);
-    requirePromised(request, promise);
-    await storeBody(request, { layout: disk.layout, bytes_len: promise.bytes_len });
+    const upload = isForm(request.contentType) ? await openForm(request, request.contentType) : request;
+    requirePromised(upload, promise);
+    await storeWhole(upload, { layout: disk.layout, bytes_len: promise.bytes_len });
     return { key: request.path, bytes_len: promise.bytes_len };
   } catch (error) {
     discardRest(request.body);
@@ -48,8 +50,16 @@ export async function receiveUpload(
   }
 }
 
+/** A form is longer than its file, and has a type of its own. */
+async function openForm(request: UploadRequest, contentType: string): Promise<UploadRequest> {
+  return { ...request, ...(await openFormFile(request.body, contentType)), contentLength: undefined };
+}
+
 /** Refuses what the headers alone give away. */
-function requirePromised(request: UploadRequest, promise: UploadPromise): void {
+export function requirePromised(
+  request: Pick<UploadRequest, "contentType" | "contentLength">,
+  promise: UploadPromise,
+): void {
   const declaresOtherType =
     request.contentType !== undefined && mediaType(request.contentType) !== mediaType(promise.mime);
   if (declaresOtherType) {
@@ -64,13 +74,17 @@ function requirePromised(request: UploadRequest, promise: UploadPromise): void {
   }
 }
 
-async function storeBody(request: UploadRequest, disk: { layout: DiskLayout; bytes_len: number }): Promise<void> {
-  const target = objectPath(disk.layout, request.path);
+/** Stores a body of exactly `bytes_len` bytes, or nothing. Errors: those above that are about bytes, conflict and disk. */
+export async function storeWhole(
+  upload: { path: string; body: Readable },
+  disk: { layout: DiskLayout; bytes_len: number },
+): Promise<void> {
+  const target = objectPath(disk.layout, upload.path);
   // Spares the transfer; the link below is what decides between uploads that run side by side.
   if (await exists(target)) throw alreadyReceived();
   const partial = newPartialPath(disk.layout);
   try {
-    await writeNewFile(partial, promisedBytes(request.body, disk.bytes_len));
+    await writeNewFile(partial, promisedBytes(upload.body, disk.bytes_len));
     const isFirst = await publishFile(partial, { target, root: disk.layout.objects });
     if (!isFirst) throw alreadyReceived();
   } finally {
@@ -78,7 +92,7 @@ async function storeBody(request: UploadRequest, disk: { layout: DiskLayout; byt
   }
 }
 
-async function exists(path: string): Promise<boolean> {
+export async function exists(path: string): Promise<boolean> {
   try {
     await stat(path);
     return true;
@@ -113,7 +127,8 @@ async function* readBody(body: Readable): AsyncGenerator {
   }
 }
 
-function discardRest(body: Readable): void {
+export function discardRest(body: Readable): void {
+  body.unpipe(); // whoever read it does so no longer
   body.on("error", () => {}); // the upload is already refused; without a listener this would end the process
   let discarded = 0;
   body.on("data", (chunk: Uint8Array) => {
@@ -123,7 +138,7 @@ function discardRest(body: Readable): void {
   body.resume();
 }
 
-function lengthMismatch(bytes_len: number): AppError {
+export function lengthMismatch(bytes_len: number): AppError {
   return new AppError({
     kind: "invalid",
     code: "upload_length_mismatch",
@@ -139,7 +154,7 @@ function tooLarge(bytes_len: number): AppError {
   });
 }
 
-function alreadyReceived(): AppError {
+export function alreadyReceived(): AppError {
   return new AppError({
     kind: "conflict",
     code: "upload_already_received",

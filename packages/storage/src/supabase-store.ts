@@ -10,7 +10,7 @@ import { createStorageClient } from "./supabase-client.ts";
 import { type DownloadLimits, downloadObject } from "./supabase-download.ts";
 import { objectNotFound, saysAlreadyExists, saysNoSuchKey, supabaseFault, unavailable } from "./supabase-failure.ts";
 import { listSupabase } from "./supabase-list.ts";
-import { requireUploadInput, UPLOAD_BUCKET } from "./upload-link.ts";
+import { offerResumable, requireUploadInput, UPLOAD_BUCKET } from "./upload-link.ts";
 
 /** An object store in a bucket of Supabase Storage. */
 export interface SupabaseStore extends ListableStore {
@@ -45,7 +45,7 @@ export interface SupabaseStoreOptions {
   stallMs?: number;
 }
 
-type Place = BucketPlace & DownloadLimits;
+type Place = BucketPlace & DownloadLimits & { url: string };
 
 /** The server takes 1,000 keys per call. */
 const REMOVE_BATCH = 1_000;
@@ -64,7 +64,7 @@ export function createSupabaseStore(options: SupabaseStoreOptions): SupabaseStor
   const { url, serviceRoleKey, bucket = UPLOAD_BUCKET } = options;
   const { timeoutMs = DEFAULT_TIMEOUT_MS, stallMs = DEFAULT_STALL_MS } = options;
   const client = createStorageClient({ url, serviceRoleKey, timeoutMs });
-  const place: Place = { client, bucket, timeoutMs, stallMs };
+  const place: Place = { client, bucket, timeoutMs, stallMs, url: url.replace(/\/+$/u, "") };
   return {
     kind: "supabase",
     prepare: () => prepareBucket(place),
@@ -91,6 +91,13 @@ async function signUpload(place: Place, input: SignUploadInput): Promise<SignedU
     bucket: place.bucket,
     path: input.key,
     token: data.token,
+    resumable: offerResumable({
+      base: place.url,
+      bucket: place.bucket,
+      key: input.key,
+      mime,
+      token: data.token,
+    }),
   };
 }
 

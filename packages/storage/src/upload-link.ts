@@ -1,11 +1,21 @@
 import { AppError } from "@pipeline/runtime";
 import { errors, jwtVerify, SignJWT } from "jose";
 import { z } from "zod";
+import { mediaType } from "./media-type.ts";
 import { isObjectKey, requireObjectKey } from "./object-key.ts";
-import type { SignedUpload, SignUploadInput } from "./object-store.ts";
+import type { ResumableOffer, SignedUpload, SignUploadInput } from "./object-store.ts";
 
 /** The route that serves the links of the disk store; the same path that Supabase Storage uses. */
 export const UPLOAD_ROUTE = "/storage/v1/object/upload/sign/:bucket/*";
+
+/** Where resumable uploads with the token of such a link begin; likewise. */
+export const RESUMABLE_ROUTE = "/storage/v1/upload/resumable/sign";
+
+/** The header that carries the token there; likewise. */
+export const RESUMABLE_TOKEN_HEADER = "x-signature";
+
+/** Hosted Supabase takes pieces of no other length; the disk store takes any. */
+const RESUMABLE_CHUNK_BYTES = 6 * 1024 * 1024;
 
 /** The name that the disk store has for its only bucket, and the Supabase store for the one it uses by default. */
 export const UPLOAD_BUCKET = "uploads";
@@ -59,6 +69,24 @@ export async function signUploadLink(
     bucket: UPLOAD_BUCKET,
     path: input.key,
     token,
+    resumable: offerResumable({ base, bucket: UPLOAD_BUCKET, key: input.key, mime, token }),
+  };
+}
+
+/** `base` is the address that RESUMABLE_ROUTE stands behind. */
+export function offerResumable(upload: {
+  base: string;
+  bucket: string;
+  key: string;
+  mime: string;
+  token: string;
+}): ResumableOffer {
+  const { base, bucket, key, mime, token } = upload;
+  return {
+    url: `${base}${RESUMABLE_ROUTE}`,
+    headers: { [RESUMABLE_TOKEN_HEADER]: token },
+    metadata: { bucketName: bucket, objectName: key, contentType: mediaType(mime) },
+    chunk_bytes: RESUMABLE_CHUNK_BYTES,
   };
 }
 

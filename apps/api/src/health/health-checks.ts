@@ -3,12 +3,14 @@ import { toAppError } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
 import { createProbe } from "./create-probe.ts";
 
-export const HEALTH_PARTS = ["database", "schema", "storage", "workers"] as const;
+export const HEALTH_PARTS = ["database", "schema", "storage", "embedder", "workers"] as const;
 
-/** A part that does not work, and the code of why. */
+/** A part that does not work, and why. */
 export interface FailingPart {
   part: (typeof HEALTH_PARTS)[number];
   code: string;
+  /** For operators; without secrets, as every message of ours. */
+  detail: string;
 }
 
 export interface HealthReport {
@@ -21,25 +23,37 @@ export interface HealthReport {
 
 /** The storage probe writes, reads and deletes an object. */
 const STORAGE_KEEP_MS = 5_000;
+/** Each question to the embedding provider counts against our rate there. */
+const EMBEDDER_KEEP_MS = 60_000;
+
+interface System {
+  database: Database;
+  storage: ObjectStore;
+  checkEmbedder?: (() => Promise<void>) | undefined;
+}
 
 /** Asks every part at once; never throws. */
-export function createHealthChecks(
-  system: { database: Database; storage: ObjectStore },
-  timeoutMs: number,
-): () => Promise<HealthReport> {
-  const { database, storage } = system;
+export function createHealthChecks(system: System, timeoutMs: number): () => Promise<HealthReport> {
+  const { database, storage, checkEmbedder = async () => {} } = system;
   const fresh = { timeoutMs, keepMs: 0 };
   const askSchema = createProbe(() => checkSchemaVersion(database), fresh);
   const askWorkers = createProbe(() => getWorkerHealth(database), fresh);
   const askStorage = createProbe(() => storage.check(), { timeoutMs, keepMs: STORAGE_KEEP_MS });
+  const askEmbedder = createProbe(checkEmbedder, { timeoutMs, keepMs: EMBEDDER_KEEP_MS });
   return async () => {
-    const [schema, workers, stored] = await Promise.all([
+    const [schema, workers, stored, embedder] = await Promise.all([
       outcomeOf(askSchema()),
       outcomeOf(askWorkers()),
       outcomeOf(askStorage()),
+      outcomeOf(askEmbedder()),
     ]);
     return {
-      failing: [...schemaFault(schema), ...storageFault(stored), ...workerFault(workers)],
+      failing: [
+        ...schemaFault(schema),
+        ...faultOf("storage", stored),
+        ...faultOf("embedder", embedder),
+        ...workerFault(workers),
+      ],
       schemaVersion: schema.value,
       workers: workers.value,
     };
@@ -48,28 +62,29 @@ export function createHealthChecks(
 
 interface Outcome<T> {
   value?: T;
-  code?: string;
+  fault?: Pick<FailingPart, "code" | "detail">;
 }
 
 async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
   try {
     return { value: await work };
   } catch (error) {
-    return { code: toAppError(error).code };
+    const { code, message } = toAppError(error);
+    return { fault: { code, detail: message } };
   }
 }
 
+function faultOf(part: FailingPart["part"], { fault }: Outcome<unknown>): FailingPart[] {
+  return fault === undefined ? [] : [{ part, ...fault }];
+}
+
 /** A database that answers with the wrong version does answer. */
-function schemaFault({ code }: Outcome<unknown>): FailingPart[] {
-  if (code === undefined) return [];
-  return [{ part: code.startsWith("schema_") ? "schema" : "database", code }];
+function schemaFault(outcome: Outcome<unknown>): FailingPart[] {
+  return faultOf(outcome.fault?.code.startsWith("schema_") === true ? "schema" : "database", outcome);
 }
 
-function storageFault({ code }: Outcome<unknown>): FailingPart[] {
-  return code === undefined ? [] : [{ part: "storage", code }];
-}
-
-function workerFault({ value, code }: Outcome<{ live_count: number }>): FailingPart[] {
-  if (code !== undefined) return [{ part: "workers", code }];
-  return value && value.live_count > 0 ? [] : [{ part: "workers", code: "no_live_worker" }];
+function workerFault(outcome: Outcome<{ live_count: number }>): FailingPart[] {
+  if (outcome.fault !== undefined) return faultOf("workers", outcome);
+  const isAlive = outcome.value !== undefined && outcome.value.live_count > 0;
+  return isAlive ? [] : [{ part: "workers", code: "no_live_worker", detail: "No worker sends heartbeats." }];
 }

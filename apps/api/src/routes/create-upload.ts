@@ -28,6 +28,16 @@ const uploadBody = z.object({
       token: z.string(),
     })
     .nullable(),
+  /** The same file piece by piece, by the tus protocol; null where `upload` is. */
+  resumable: z
+    .object({
+      protocol: z.literal("tus"),
+      url: z.string(),
+      headers: z.record(z.string(), z.string()),
+      metadata: z.record(z.string(), z.string()),
+      chunk_bytes: z.int(),
+    })
+    .nullable(),
   status: z.enum(STATUSES),
   state: z.enum(STATES),
   duplicate: z.boolean(),
@@ -116,7 +126,13 @@ function promiseOf(
 function presentUpload({ job, link }: OpenedUpload): Omit<z.output<typeof uploadBody>, "duplicate"> {
   const { job_id, document_id, status, state, correlation_id } = job;
   const facts = { job_id, document_id, status, state, correlation_id };
-  if (!link) return { ...facts, signed_url: null, upload_expires_at: null, upload: null };
-  const { url, ...upload } = link;
-  return { ...facts, signed_url: url, upload_expires_at: job.upload_expires_at, upload };
+  if (!link) return { ...facts, signed_url: null, upload_expires_at: null, upload: null, resumable: null };
+  const { url, resumable, ...upload } = link;
+  return {
+    ...facts,
+    signed_url: url,
+    upload_expires_at: job.upload_expires_at,
+    upload,
+    resumable: { protocol: "tus" as const, ...resumable },
+  };
 }

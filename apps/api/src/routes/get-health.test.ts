@@ -2,6 +2,10 @@ import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { endSession, openPostgres } from "@pipeline/db";
 import { createSession } from "@pipeline/db/testing";
+import { startSupabase } from "@pipeline/mocks/supabase";
+import { AppError } from "@pipeline/runtime";
+import { createSupabaseStore } from "@pipeline/storage";
+import { createClient } from "@supabase/supabase-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildApi } from "../app.ts";
 import { openTestApi, send, type Answer, type TestApi } from "../testing/test-api.ts";
@@ -23,7 +27,7 @@ async function ask(): Promise<{ health: Answer; ready: Answer; live: Answer }> {
 describe("health", () => {
   it("is degraded and not ready without a live worker", async () => {
     const { health, ready, live } = await ask();
-    const failing = [{ part: "workers", code: "no_live_worker" }];
+    const failing = [{ part: "workers", code: "no_live_worker", detail: "No worker sends heartbeats." }];
     expect(health.status).toBe(200);
     expect(health.body).toEqual({
       status: "degraded",
@@ -111,6 +115,31 @@ describe("health", () => {
     const failing = [{ part: "storage", code: "storage_unavailable" }];
     expect(health.body).toMatchObject({ status: "degraded", database: "healthy", storage: "unhealthy", failing });
     expect(ready).toMatchObject({ status: 503, body: { failing } });
+  });
+
+  it("names what is wrong with a bucket, and with the embedding provider, as exactly as they say", async () => {
+    const emulator = await startSupabase({ jwtSecret: "the secret of the project's tokens" });
+    const { storage: buckets } = createClient(emulator.url, emulator.serviceRoleKey);
+    await buckets.createBucket("uploads", { public: true });
+    const refused = new AppError({ kind: "permanent", code: "embedding_unauthorized", message: "The key is refused." });
+    const checkEmbedder = () => Promise.reject(refused);
+    const app = await buildApi({ ...api.dependencies, storage: createSupabaseStore(emulator), checkEmbedder });
+    const health = await send(app, { path: "root:/health" });
+    await app.close();
+    await emulator.close();
+    expect(health.body).toMatchObject({
+      status: "degraded",
+      storage: "unhealthy",
+      failing: expect.arrayContaining([
+        {
+          part: "storage",
+          code: "storage_bucket_mismatch",
+          detail: expect.stringContaining("differs in public and file_size_limit"),
+        },
+        { part: "embedder", code: "embedding_unauthorized", detail: "The key is refused." },
+      ]),
+    });
+    expect(health.text).not.toContain(emulator.serviceRoleKey);
   });
 
   it("needs no token and takes one without looking at it", async () => {

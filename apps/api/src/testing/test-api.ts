@@ -131,6 +131,15 @@ export const uploadAnswer = z.object({
       token: z.string(),
     })
     .nullable(),
+  resumable: z
+    .object({
+      protocol: z.literal("tus"),
+      url: z.string(),
+      headers: z.record(z.string(), z.string()),
+      metadata: z.record(z.string(), z.string()),
+      chunk_bytes: z.int(),
+    })
+    .nullable(),
   status: z.string(),
   state: z.string(),
   duplicate: z.boolean(),
