@@ -277,6 +277,25 @@ describe("faults of the provider", () => {
   });
 });
 
+it("documents are all complete, and none is paid for twice, while a fifth of all calls fail", async () => {
+  const rates = { server_error: 0.05, rate_limited: 0.05, half_body: 0.05, timeout: 0.05 };
+  const emulator = await bench.start({ rates, hangMs: 1 });
+  const worker = bench.openWorker();
+  const jobIds: string[] = [];
+  for (let number = 1; number <= 30; number += 1) {
+    const { job } = await bench.submit(`# Policy number ${number}\n\nWater damage is covered.\n`);
+    jobIds.push(job.job_id);
+  }
+  for (const job_id of jobIds) await finishJob(bench, { job_id, worker, emulator });
+  for (const job_id of jobIds) expect(await jobOf(job_id)).toMatchObject({ state: "done" });
+  const { faults, files, paid_again_count } = emulator.stats();
+  for (const fault of ["server_error", "rate_limited", "half_body", "timeout"] as const) {
+    expect(faults[fault], fault).toBeGreaterThan(0);
+  }
+  expect(paid_again_count).toBe(0);
+  expect(files.map(({ job_count }) => job_count)).toEqual(jobIds.map(() => 1));
+});
+
 describe("a submission whose answer was lost", () => {
   it("is found by its id instead of being sent again", async () => {
     const emulator = await bench.start();
