@@ -1,4 +1,4 @@
-import type { Database, Stage } from "@pipeline/db";
+import type { Budgets, Database, Stage } from "@pipeline/db";
 import type { Embedder } from "@pipeline/embedding";
 import type { ParseLimits } from "@pipeline/parsing";
 import type { Logger } from "@pipeline/runtime";
@@ -29,6 +29,10 @@ export interface WorkerOptions {
   copiesDirectory: string;
   /** Limits of one parse; the parser's own by default. */
   parseLimits?: ParseLimits;
+  /** What may be paid per day; without them nothing is held back. */
+  budgets?: Budgets | undefined;
+  /** Longest wait for a provider's limits with the job in hand; for longer ones it is given back. */
+  longestRateWaitMs?: number | undefined;
   /** Shorter deadlines than the pipeline table's. A longer one would outlive the lease, so the table's wins then. */
   stageDeadlinesMs?: Partial<Record<Stage, number>>;
 }
@@ -37,10 +41,10 @@ export interface WorkerDependencies {
   database: Database;
   storage: ObjectStore;
   embedder: Embedder;
+  /** The local parser by default. */
+  parser?: Parser | undefined;
   log: Logger;
   options: WorkerOptions;
   /** 0 up to, not including, 1; spreads retries. Math.random by default. */
   random?: () => number;
-  /** The local parser by default. */
-  parser?: Parser | undefined;
 }

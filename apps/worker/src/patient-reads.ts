@@ -2,8 +2,8 @@ import type { Queryable } from "@pipeline/db";
 import { type DatabaseRetry, retryDatabase } from "./retry-database.ts";
 
 /**
- * The database as stages read it: a connection that breaks is no failure of the document and costs no attempt. Reads
- * only, since each statement may run more than once.
+ * The database as stages read it: a connection that breaks is no failure of the document and costs no attempt. For reads
+ * and for what may be written twice, since each statement may run more than once.
  */
 export function createPatientReads(database: Queryable, retry: DatabaseRetry): Queryable {
   return {

@@ -4,6 +4,8 @@ import type { Logger } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
 import { LostClaim, WorkerStopping } from "./abort-reasons.ts";
 import { type ClaimFile, createClaimFile } from "./claim-file.ts";
+import { deferClaim } from "./defer-claim.ts";
+import { Deferral } from "./deferral.ts";
 import { type ClaimEnd, type EndWrite, failClaim, failureOf, parkClaim, releaseClaim } from "./end-claim.ts";
 import type { WorkerOptions } from "./options.ts";
 import { runStage } from "./run-stage.ts";
@@ -89,7 +91,14 @@ async function takeStep(job: Claim, definition: StageDefinition, run: JobRun): P
 async function endAfter(thrown: unknown, step: Step): Promise<ClaimEnd> {
   if (thrown instanceof LostClaim) return "lost";
   if (thrown instanceof WorkerStopping) return releaseClaim(step.job, step.run);
+  if (thrown instanceof Deferral) return endDeferred(step, thrown);
   return endFailed(step, { error: thrown });
+}
+
+function endDeferred({ job, definition, run }: Step, deferral: Deferral): Promise<ClaimEnd> {
+  const { stage } = definition;
+  run.log.info({ code: deferral.reason.code, stage, delay_ms: Math.round(deferral.delayMs) }, "stage deferred");
+  return deferClaim(job, { stage, deferral }, run);
 }
 
 function endFailed({ job, definition, run }: Step, failed: { error: unknown; write?: EndWrite }): Promise<ClaimEnd> {

@@ -44,6 +44,9 @@ function deadlineOf(definition: StageDefinition, { options }: JobRun): number {
   return Math.min(definition.deadlineMs, options.stageDeadlinesMs?.[definition.stage] ?? definition.deadlineMs);
 }
 
+/** A slot that waits works on nothing else; giving the job back and claiming it again costs a few milliseconds. */
+const LONGEST_RATE_WAIT_MS = 10_000;
+
 interface ContextParts {
   job: Claim;
   run: JobRun;
@@ -61,11 +64,18 @@ function buildContext({ job, run, signal, log, progress }: ContextParts): StageC
     database: createPatientReads(database, retry),
     storage,
     embedder,
+    parser,
     parseLimits: options.parseLimits,
+    paid: {
+      budgets: options.budgets ?? {},
+      longestWaitMs: options.longestRateWaitMs ?? LONGEST_RATE_WAIT_MS,
+      retryBaseDelayMs: options.retryBaseDelayMs,
+    },
     file: () => run.file.fetch(signal),
     save: (write) => retryDatabase(() => saveHeld(job, { run, signal, write }), retry),
-    parser,
     progress: (counters) => progress.report(counters),
+    isLastAttempt: job.retry_count >= options.maxRetries,
+    random,
   };
 }
 
@@ -74,8 +84,6 @@ async function saveHeld(
   { run, signal, write }: { run: JobRun; signal: AbortSignal; write: (tx: Queryable) => Promise<void> },
 ): Promise<void> {
   // A handler that outlived its stage must not write into the next attempt of the same claim.
-    isLastAttempt: job.retry_count >= options.maxRetries,
-    random,
   signal.throwIfAborted();
   await run.database.transaction(async (tx) => {
     if (!(await holdJob(tx, job))) throw new LostClaim();

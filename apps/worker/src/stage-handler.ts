@@ -1,4 +1,4 @@
-import type { Claim, Database, ProgressCounters, Queryable, WaitingFor } from "@pipeline/db";
+import type { Budgets, Claim, Database, ProgressCounters, Queryable, WaitingFor } from "@pipeline/db";
 import type { Embedder } from "@pipeline/embedding";
 import type { ParseLimits } from "@pipeline/parsing";
 import type { AppError, Logger } from "@pipeline/runtime";
@@ -24,12 +24,16 @@ export interface StageContext {
   signal: AbortSignal;
   /** Carries job_id, document_id, correlation_id and stage. */
   log: Logger;
-  /** For reading; it waits out short outages. Rows are stored by `save` and by the outcome. */
+  /**
+   * For reading, and for statements that may run twice; it waits out short outages. The job's rows are stored by `save` and by
+   * the outcome.
+   */
   database: Queryable;
   storage: ObjectStore;
   embedder: Embedder;
   parser: Parser;
   parseLimits: ParseLimits | undefined;
+  paid: PaidSettings;
   /** The document's bytes, downloaded and verified once per claim. Errors: see claim-file.ts. */
   file: () => Promise<VerifiedFile>;
   /** Stores rows before the stage is over, in a transaction that holds the job. `write` must be idempotent. */
@@ -40,6 +44,15 @@ export interface StageContext {
   isLastAttempt: boolean;
   /** 0 up to, not including, 1; spreads waits. */
   random: () => number;
+}
+
+/** How stages deal with providers that are paid. */
+export interface PaidSettings {
+  budgets: Budgets;
+  /** Longest wait for a provider's limits, or after its fault, with the job in hand. */
+  longestWaitMs: number;
+  /** Wait after a provider's first fault, doubling with each. */
+  retryBaseDelayMs: number;
 }
 
 export type StageOutcome = Advance | Wait | Failed;

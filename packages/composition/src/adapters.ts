@@ -31,6 +31,10 @@ export function createEmbedder(environment: Environment): Embedder {
   return createOpenAiEmbedder({
     apiKey: environment.OPENAI_API_KEY,
     model: environment.RAG_EMBEDDING_MODEL,
+    usdPerMillionTokens: environment.OPENAI_USD_PER_MILLION_TOKENS,
+    requestsPerMinute: environment.OPENAI_REQUESTS_PER_MINUTE,
+    tokensPerMinute: environment.OPENAI_TOKENS_PER_MINUTE,
+    maxInFlight: environment.OPENAI_MAX_IN_FLIGHT,
     ...(environment.OPENAI_BASE_URL === undefined ? {} : { baseUrl: environment.OPENAI_BASE_URL }),
   });
 }

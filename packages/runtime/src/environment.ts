@@ -65,6 +65,16 @@ export const environmentSchema = z.object({
   LLAMAPARSE_FALLBACK: z.enum(["local"]).optional(),
   OPENAI_API_KEY: apiKey.optional(),
   OPENAI_BASE_URL: httpUrl.optional(),
+  /** Needed for models whose price is not known here. */
+  OPENAI_USD_PER_MILLION_TOKENS: z.coerce.number().min(0).max(1_000).optional(),
+  /** What all workers together may ask for; below 2 a minute the burst alone would be over the limit. */
+  OPENAI_REQUESTS_PER_MINUTE: z.coerce.number().int().min(2).optional(),
+  /** Half of it must hold the largest input. */
+  OPENAI_TOKENS_PER_MINUTE: z.coerce.number().int().min(20_000).optional(),
+  OPENAI_MAX_IN_FLIGHT: z.coerce.number().int().min(1).max(1_000).optional(),
+
+  BUDGET_USD_PER_DAY: z.coerce.number().min(0).optional(),
+  BUDGET_USD_PER_USER_PER_DAY: z.coerce.number().min(0).optional(),
 
   RAG_SIMILARITY_THRESHOLD: z.coerce.number().min(-1).max(1).default(0.3),
   RAG_MAX_CHUNKS: z.coerce.number().int().min(1).max(100).default(10),

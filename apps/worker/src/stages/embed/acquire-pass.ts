@@ -1,0 +1,189 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  type BudgetStand,
+  enterCircuit,
+  findProviderPause,
+  type ProviderRates,
+  releaseBudget,
+  releaseProbe,
+  reserveBudget,
+  reserveProviderCall,
+  settleProviderCall,
+} from "@pipeline/db";
+import type { EmbeddingProvider } from "@pipeline/embedding";
+import { AppError } from "@pipeline/runtime";
+import { Deferral } from "../../deferral.ts";
+import type { StageContext } from "../../stage-handler.ts";
+
+/** One paid request that is about to be sent. */
+export interface PaidOrder {
+  context: StageContext;
+  provider: EmbeddingProvider;
+  model: string;
+  user_id: string;
+  /** Expected, rather too many. */
+  tokens: number;
+}
+
+/** Leave to send one request. Whoever has it ends each of its parts. */
+export interface Pass {
+  /** Ended by `recordSpend`, `recordLostSpend` or `releaseBudget`. */
+  reservation_id: string;
+  /** Ended by `settleProviderCall`. */
+  lease_id: string;
+  /** Set where this request tries whether the provider works again: ended by what is told about the provider. */
+  probe_id: string | undefined;
+}
+
+/** A request takes a minute at most, after which it is given up; then its worker is dead. */
+const REQUEST_MS = 75_000;
+/** How long jobs wait while another one's request is the probe. */
+const WAIT_FOR_PROBE_MS = 2_000;
+/** How often to look whether a request under way has ended. */
+const LOOK_AGAIN_MS = 250;
+/** How much of a minute's rate may go out at once after a rest. */
+const BURST_SECONDS = 10;
+
+/**
+ * Waits until a request may be sent, as far as that is worth keeping the job in hand. Throws Deferral while the provider is
+ * out of order, while a budget of today has no room, and where the rate that all workers share is taken for longer.
+ */
+export async function acquirePass(order: PaidOrder): Promise<Pass> {
+  const probe_id = await enter(order);
+  try {
+    const reservation_id = await setAside(order);
+    try {
+      return { probe_id, reservation_id, lease_id: await takeTurn(order) };
+    } catch (error) {
+      await releaseBudget(order.context.database, reservation_id);
+      throw error;
+    }
+  } catch (error) {
+    if (probe_id !== undefined) {
+      await releaseProbe(order.context.database, { provider: order.provider.name, probe_id });
+    }
+    throw error;
+  }
+}
+
+async function enter({ context, provider }: PaidOrder): Promise<string | undefined> {
+  const probe_id = randomUUID();
+  const probeMs = REQUEST_MS + context.paid.longestWaitMs;
+  const entry = await enterCircuit(context.database, { provider: provider.name, probe_id, probeMs });
+  switch (entry.state) {
+    case "closed":
+      return undefined;
+    case "probe":
+      return probe_id;
+    case "open":
+      throw new Deferral(
+        new AppError({
+          kind: "transient",
+          code: entry.code ?? "provider_circuit_open",
+          message: entry.message ?? "A service that we depend on is out of order.",
+        }),
+        entry.wait_ms > 0 ? entry.wait_ms : WAIT_FOR_PROBE_MS,
+      );
+  }
+}
+
+async function setAside({ context, provider, model, user_id, tokens }: PaidOrder): Promise<string> {
+  const { database, log, paid } = context;
+  const reservation_id = randomUUID();
+  const cost_usd = costOf(provider, tokens);
+  const work = { provider: provider.name, model, user_id, reservation_id, cost_usd, budgets: paid.budgets };
+  const { is_reserved, exhausted, warnings, day_ends_ms } = await reserveBudget(database, work);
+  for (const { scope, budget_usd, used_usd } of warnings) {
+    log.warn({ scope, budget_usd, used_usd }, "most of today's budget is used");
+  }
+  if (is_reserved) return reservation_id;
+  throw new Deferral(budgetExhausted(exhausted), day_ends_ms);
+}
+
+/** What so many tokens cost, in US dollars. */
+export function costOf({ usdPerMillionTokens }: EmbeddingProvider, tokens: number): number {
+  return (tokens * usdPerMillionTokens) / 1_000_000;
+}
+
+function budgetExhausted(exhausted: readonly BudgetStand[]): AppError {
+  const scope = exhausted.some((stand) => stand.scope === "everybody") ? "everybody" : "user";
+  const whose = scope === "everybody" ? "Today's budget" : "The user's budget for today";
+  return new AppError({
+    kind: "transient",
+    code: "budget_exhausted",
+    message: `${whose} for paid services is used up. The document goes on tomorrow, or once the budget is raised.`,
+    details: { scope },
+  });
+}
+
+/** Answers the lease of a request whose turn it is. */
+async function takeTurn(order: PaidOrder): Promise<string> {
+  const { context, provider, model, tokens } = order;
+  const { database, paid, random, signal } = context;
+  const startedAt = performance.now();
+  const patienceMs = (): number => Math.max(0, paid.longestWaitMs - (performance.now() - startedAt));
+  for (;;) {
+    const lease_id = randomUUID();
+    const maxWaitMs = patienceMs();
+    const grant = await reserveProviderCall(database, {
+      provider: provider.name,
+      model,
+      lease_id,
+      leaseMs: REQUEST_MS,
+      tokens,
+      maxWaitMs,
+      rates: ratesOf(provider),
+    });
+    if (grant.is_granted) {
+      await awaitTurn(order, { lease_id, waitMs: grant.wait_ms, patienceMs });
+      return lease_id;
+    }
+    if (!grant.is_full || maxWaitMs === 0) throw tooFast(Math.max(grant.wait_ms, LOOK_AGAIN_MS));
+    await pause(Math.min(maxWaitMs, LOOK_AGAIN_MS * (0.5 + random())), signal);
+  }
+}
+
+function ratesOf({ requestsPerMinute, tokensPerMinute, maxInFlight }: EmbeddingProvider): ProviderRates {
+  return { requestsPerMinute, tokensPerMinute, maxInFlight, burstSeconds: BURST_SECONDS };
+}
+
+/** While a request waits for its turn, another one's answer may tell all of them to pause. */
+async function awaitTurn(
+  { context, provider, model, tokens }: PaidOrder,
+  turn: { lease_id: string; waitMs: number; patienceMs: () => number },
+): Promise<void> {
+  const { database, signal } = context;
+  const key = { provider: provider.name, model };
+  try {
+    for (let waitMs = turn.waitMs; waitMs > 0; waitMs = await findProviderPause(database, key)) {
+      if (waitMs > turn.patienceMs()) throw tooFast(waitMs);
+      await pause(waitMs, signal);
+    }
+    signal.throwIfAborted();
+  } catch (error) {
+    const { lease_id } = turn;
+    await settleProviderCall(database, { ...key, lease_id, outcome: "unknown", unusedTokens: tokens, hints: {} });
+    throw error;
+  }
+}
+
+function tooFast(waitMs: number): Deferral {
+  const reason = new AppError({
+    kind: "rate_limited",
+    code: "embedding_rate_limited",
+    message: "As much as the embedding service allows is under way. The document waits for its turn.",
+  });
+  return new Deferral(reason, waitMs);
+}
+
+/** Waits, unless the signal is aborted: throws its reason then. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  try {
+    await delay(ms, undefined, { signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+}
