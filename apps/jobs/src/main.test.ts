@@ -1,6 +1,9 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { getQueueControl, listenForWork } from "@pipeline/db";
@@ -35,7 +38,9 @@ test("the help names every command", async () => {
   const commands = [...stdout.matchAll(/^ {2}([a-z]+) \[options\]/gm)].map((match) => match[1]);
   expect({ code, commands }).toEqual({
     code: 0,
-    commands: "ls show events workers stats retry redrive reprocess cancel pause resume prune reconcile".split(" "),
+    commands: "ls show events workers stats retry redrive reprocess cancel pause resume prune reconcile spending".split(
+      " ",
+    ),
   });
 });
 
@@ -207,5 +212,23 @@ describe.skipIf(!hasParallelConnections())("on a server, which two processes can
       stdout: "",
       stderr: expect.stringMatching(/^schema_missing: /),
     });
+  });
+
+  test("storage is compared with the database, and what is left is told by the exit code", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "jobs-reconcile-"));
+    const user_id = randomUUID();
+    const lost = await createCompleteDocument(opened.database, {
+      passages: [{ text: "Text.", vector: vectorOf(1) }],
+      upload: { user_id },
+    });
+    const env = { DATABASE_URL: opened.url ?? "", DATA_DIR: directory };
+    const found = await runJobs(["reconcile"], env);
+    expect(found).toMatchObject({ code: 1, stderr: "" });
+    expect(found.stdout).toMatch(/^0 objects, 0 that no row needs/);
+    expect(found.stdout).toMatch(new RegExp(`^${lost.document_id} +${lost.job_id} +done +complete$`, "m"));
+    const fixed = await runJobs(["reconcile", "--fix", "--json"], env);
+    expect(fixed).toMatchObject({ code: 0, stderr: "" });
+    expect(JSON.parse(fixed.stdout)).toMatchObject({ missing_count: 1, recorded_count: 1, removed_count: 0 });
+    await rm(directory, { recursive: true });
   });
 });

@@ -3,6 +3,7 @@ import { addChangeCommands } from "./commands/change.ts";
 import { addGovernCommands } from "./commands/govern.ts";
 import { addLookCommands } from "./commands/look.ts";
 import { addReconcileCommand } from "./commands/reconcile.ts";
+import { addSpendCommands } from "./commands/spend.ts";
 
 const program = new Command("jobs")
   .description("Looks at the queue in the database of DATABASE_URL, and acts on its jobs, whosever they are.")
@@ -14,4 +15,5 @@ addLookCommands(program);
 addChangeCommands(program);
 addGovernCommands(program);
 addReconcileCommand(program);
+addSpendCommands(program);
 await program.parseAsync();
