@@ -7,6 +7,8 @@ import type { Sessions } from "./sessions.ts";
 export interface Rounds {
   /** Answers how many jobs it claimed. Throws the database's errors. */
   run(): Promise<number>;
+  /** Milliseconds until dead workers' jobs are to be looked for again. */
+  rescueDueInMs(): number;
   /** Resolves when the rounds called for so far are over, however they ended. */
   settle(): Promise<void>;
 }
@@ -29,8 +31,8 @@ export function createRounds(parts: RoundDependencies): Rounds {
     for (const { job_id, state } of rescued) log.warn({ job_id, state }, "job rescued");
   });
   const round = async (): Promise<number> => {
-    await promote();
-    await rescue();
+    await promote.run();
+    await rescue.run();
     return fillSlots(parts, claimer);
   };
   return {
@@ -39,19 +41,29 @@ export function createRounds(parts: RoundDependencies): Rounds {
       last = next.catch(() => undefined);
       return next;
     },
+    rescueDueInMs: () => rescue.dueInMs(),
     settle: async () => {
       await last;
     },
   };
 }
 
-function atMostEvery(intervalMs: number, work: () => Promise<unknown>): () => Promise<void> {
-  let doneAt = Number.NEGATIVE_INFINITY;
-  return async () => {
-    const now = performance.now();
-    if (now - doneAt < intervalMs) return;
-    doneAt = now;
-    await work();
+interface Occasional {
+  /** Does the work if it is due. */
+  run(): Promise<void>;
+  dueInMs(): number;
+}
+
+function atMostEvery(intervalMs: number, work: () => Promise<unknown>): Occasional {
+  let dueAt = Number.NEGATIVE_INFINITY;
+  const dueInMs = (): number => Math.max(0, dueAt - performance.now());
+  return {
+    dueInMs,
+    run: async () => {
+      if (dueInMs() > 0) return;
+      dueAt = performance.now() + intervalMs;
+      await work();
+    },
   };
 }
 

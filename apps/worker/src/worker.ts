@@ -95,7 +95,7 @@ function buildParts(dependencies: WorkerDependencies, stopping: AbortSignal): Pa
 function runRounds({ rounds, alarm, dependencies }: Parts, signal: AbortSignal): Promise<void> {
   const { log, options } = dependencies;
   return repeat(() => rounds.run(), {
-    pause: () => alarm.wait(longestPauseMs(options)),
+    pause: () => alarm.wait(Math.min(longestPauseMs(options), rounds.rescueDueInMs())),
     signal,
     onError: (error) => log.error({ err: error }, "round failed"),
   });
