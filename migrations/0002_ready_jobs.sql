@@ -1,6 +1,14 @@
 -- Claims and ends of jobs become HOT: what says that a job is claimable, or who holds it, leaves the indexes of upload_jobs
--- for two small tables, so that a job goes from its first claim to its end without touching an index. Measured with 10,000
+-- for two small tables, so that a job goes from its claim to `complete` without touching an index. Measured with 10,000
 -- jobs: a claim of 500 took 16 ms with the indexes of before, most of it for five index entries per job.
+
+-- What others have under way must be over before the tables are filled.
+lock table upload_jobs in access exclusive mode;
+
+-- Two batches of checkpoints at once keep each other's last row versions from being cleared away, so there is room for a
+-- third: with 45 a fifth of the checkpoints did not find room on their page, with 33 one in a hundred.
+alter table upload_jobs set (fillfactor = 33);
+alter table documents set (fillfactor = 33);
 
 -- Exactly the queued jobs, in the claim's order. A trigger on upload_jobs keeps it in step, whoever changes a job; only the
 -- claim takes its rows away itself, all at once.
@@ -34,11 +42,6 @@ create index upload_jobs_due on upload_jobs (due_at) where due_at is not null;
 alter table upload_jobs add column is_dead_letter boolean not null generated always as (state = 'deadletter') stored;
 create index upload_jobs_dead on upload_jobs (seq) where is_dead_letter;
 
--- Two batches of checkpoints at once keep each other's last row versions from being cleared away, so there is room for a
--- third: with 45 a fifth of the checkpoints did not find room on their page, with 33 one in a hundred.
-alter table upload_jobs set (fillfactor = 33);
-alter table documents set (fillfactor = 33);
-
 create function follow_job() returns trigger
 language plpgsql
 set search_path from current
@@ -54,7 +57,10 @@ begin
   end if;
   if tg_op <> 'DELETE' and new.state = 'queued' then
     insert into ready_jobs (turn, priority, seq, job_id, user_id, fence)
-    values (new.turn, new.priority, new.seq, new.job_id, new.user_id, new.fence);
+    values (new.turn, new.priority, new.seq, new.job_id, new.user_id, new.fence)
+    -- a row that stands there by mistake must not keep a job from being queued
+    on conflict (turn, priority, seq) do update
+      set job_id = excluded.job_id, user_id = excluded.user_id, fence = excluded.fence;
   end if;
   if tg_op <> 'DELETE' and new.state = 'working' then
     insert into session_claims (session_id, job_ids) values (new.lease_session_id, array[new.job_id]);
@@ -67,8 +73,7 @@ create trigger upload_jobs_follow_insert after insert on upload_jobs for each ro
   execute function follow_job();
 create trigger upload_jobs_follow_update after update on upload_jobs for each row
   when (
-    (new.state <> old.state or new.turn <> old.turn or new.priority <> old.priority
-      or new.lease_session_id <> old.lease_session_id)
+    (new.state <> old.state or new.fence <> old.fence or new.turn <> old.turn or new.priority <> old.priority)
     and (old.state = 'queued' or new.state in ('queued', 'working'))
     -- the claim's own statement sees to its jobs
     and not (new.state = 'working' and coalesce(current_setting('upload_pipeline.is_claiming', true), '') = 'on')
@@ -81,7 +86,7 @@ create trigger upload_jobs_follow_truncate after truncate on upload_jobs for eac
   execute function follow_job();
 
 -- One job of a document under way. Not a unique index, which every claim and every end of a job would have to write: whoever
--- begins or revives a job changes the document first, and its row's lock makes the second wait and then see the first.
+-- begins or revives a job locks the document's row here, which makes the second wait and then see the first.
 create function refuse_second_job() returns trigger
 language plpgsql
 set search_path from current

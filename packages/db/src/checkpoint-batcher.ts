@@ -22,7 +22,7 @@ const LARGEST_BATCH = 1_000;
  * Under load two flushes are under way, so that the server works on one while this process deals with the other, and on two
  * cores. A second one for less than this would only make batches smaller and commits more.
  */
-const SECOND_FLUSH_FROM = 100;
+const SECOND_FLUSH_FROM = 16;
 
 /**
  * Self-clocked group commit: the next flush starts when the previous one has returned and takes whatever gathered

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, beforeEach, expect, it, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished, test, vi } from "vitest";
 import { releaseJob } from "./checkpoints.ts";
-import { claimJobs, createClaimer } from "./claims.ts";
+import { claimJobs, type Claimer, createClaimer } from "./claims.ts";
 import type { Database } from "./database.ts";
 import type { Claim } from "./rows.ts";
 import {
@@ -80,26 +80,104 @@ it.skipIf(!hasParallelConnections())(
   },
 );
 
-test("a claimer goes on behind its last claim, and misses nothing for longer than a second", async () => {
-  await queue(randomUUID(), 9);
+/** A claimer and the turns from which its claims looked. */
+function watchedClaimer(): { claimer: Claimer; starts: unknown[] } {
   const starts: unknown[] = [];
   const claimer = createClaimer(
     interceptStatements(opened.database, (statement, send) => {
-      if (statement.sql.includes("ready_jobs")) starts.push(statement.parameters[5]);
+      if (statement.sql.includes("ready_jobs")) starts.push(statement.parameters[3]);
       return send();
     }),
   );
-  const session_id = await createSession(opened.database);
-  const first = await claimer.claim({ session_id, limit: 3 });
-  const second = await claimer.claim({ session_id, limit: 3 });
-  // Before all that is left.
+  return { claimer, starts };
+}
+
+/** Queues a job in front of all others. */
+async function queueInFront(): Promise<string> {
   const { job } = await createQueuedJob(opened.database);
   await opened.database.run("update upload_pipeline.upload_jobs set turn = 1, priority = 1 where job_id = $1", [
     job.job_id,
   ]);
+  return job.job_id;
+}
+
+test("a claimer goes on at the turn of its last claim, and starts over for the rest of a claim that comes short", async () => {
+  await queue(randomUUID(), 9);
+  const { claimer, starts } = watchedClaimer();
+  const session_id = await createSession(opened.database);
+  const first = await claimer.claim({ session_id, limit: 3 });
+  const second = await claimer.claim({ session_id, limit: 3 });
+  const inFront = await queueInFront();
   const third = await claimer.claim({ session_id, limit: 9 });
-  const fourth = await claimer.claim({ session_id, limit: 3 });
-  expect(starts).toEqual([0, first.at(-1)?.seq, second.at(-1)?.seq, 0]);
-  expect(third).toHaveLength(3);
-  expect(fourth.map((claim) => claim.job_id)).toEqual([job.job_id]);
+  expect(starts).toEqual([0, first.at(-1)?.turn, second.at(-1)?.turn, 0]);
+  expect(third).toHaveLength(4);
+  expect(third.at(-1)?.job_id).toBe(inFront);
+});
+
+test("a claimer overlooks what came before its turn for no longer than a second", async () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  onTestFinished(() => void vi.useRealTimers());
+  await queue(randomUUID(), 9);
+  const { claimer } = watchedClaimer();
+  const session_id = await createSession(opened.database);
+  await claimer.claim({ session_id, limit: 3 });
+  const inFront = await queueInFront();
+  const [overlooking] = await claimer.claim({ session_id, limit: 1 });
+  expect(overlooking?.job_id).not.toBe(inFront);
+  vi.advanceTimersByTime(1_001);
+  const [starting] = await claimer.claim({ session_id, limit: 1 });
+  expect(starting?.job_id).toBe(inFront);
+});
+
+/** Queued jobs of one user that have lost workers, the last of them just now. */
+async function queueSuspects(input: { count: number; crashes: number }): Promise<void> {
+  const user = randomUUID();
+  await queue(user, input.count);
+  await opened.database.run(
+    "update upload_pipeline.upload_jobs set crash_count = $2, updated_at = now() where user_id = $1",
+    [user, input.crashes],
+  );
+}
+
+function letWait(interval: string): Promise<number> {
+  return opened.database.run(
+    "update upload_pipeline.upload_jobs set updated_at = updated_at - $1::interval where state = 'queued'",
+    [interval],
+  );
+}
+
+async function openSessionClaiming(): Promise<() => Promise<number>> {
+  const session_id = await createSession(opened.database);
+  return async () => (await claimJobs(opened.database, { session_id, limit: 5 })).length;
+}
+
+test("a job whose worker died waits for a session without another such job, and not for long", async () => {
+  await queueSuspects({ count: 4, crashes: 1 });
+  const [one, other] = [await openSessionClaiming(), await openSessionClaiming()];
+  expect([await one(), await one(), await other()]).toEqual([1, 0, 1]);
+  await letWait("1.4 s");
+  expect(await one()).toBe(0);
+  await letWait("0.2 s");
+  expect(await one()).toBe(2);
+});
+
+test("a job that two workers died on waits longer, and never meets another such job", async () => {
+  await queueSuspects({ count: 1, crashes: 1 });
+  const [one, other] = [await openSessionClaiming(), await openSessionClaiming()];
+  expect(await one()).toBe(1);
+  await queueSuspects({ count: 3, crashes: 2 });
+  await letWait("2.9 s");
+  expect(await one()).toBe(0);
+  await letWait("0.2 s");
+  expect(await one()).toBe(1);
+  await letWait("1 h");
+  expect([await one(), await other(), await other()]).toEqual([0, 1, 0]);
+});
+
+test("jobs that lost no worker go with any", async () => {
+  await queueSuspects({ count: 2, crashes: 2 });
+  const claim = await openSessionClaiming();
+  expect(await claim()).toBe(1);
+  await queue(randomUUID(), 3);
+  expect(await claim()).toBe(3);
 });

@@ -8,17 +8,10 @@ export interface ClaimRequest {
   session_id: string;
   /** Most jobs to take. */
   limit: number;
-  /** Only jobs behind this one in the fair order are looked at: a hint that saves time, see `createClaimer`. */
-  behind?: QueuePlace | undefined;
+  /** Only jobs of this turn and later ones are looked at: a hint that saves time, see `createClaimer`. */
+  fromTurn?: number | undefined;
   /** Most jobs of one user in the hands of all workers together. Needs a transaction around the call. */
   maxPerUser?: number | undefined;
-}
-
-/** A place in the fair order between users, smaller first. */
-export interface QueuePlace {
-  turn: number;
-  priority: number;
-  seq: number;
 }
 
 /**
@@ -26,9 +19,8 @@ export interface QueuePlace {
  * are free, none when the session has expired or claiming is paused.
  */
 export async function claimJobs(db: Queryable, request: ClaimRequest): Promise<Claim[]> {
-  const { session_id, limit, behind, maxPerUser } = request;
+  const { session_id, limit, fromTurn = 0, maxPerUser } = request;
   if (maxPerUser !== undefined) await lockCappedClaims(db);
-  const { turn, priority, seq } = behind ?? { turn: 0, priority: 0, seq: 0 };
   const cap = maxPerUser === undefined ? [] : [maxPerUser];
   return db.many(
     claimRow,
@@ -57,35 +49,41 @@ export async function claimJobs(db: Queryable, request: ClaimRequest): Promise<C
      from claimed c join ${db.schema}.documents d on d.document_id = c.document_id
      left join served on true
      order by c.turn, c.priority, c.seq`,
-    [session_id, limit, LEASE_MS_BY_STATUS, turn, priority, seq, ...cap],
+    [session_id, limit, LEASE_MS_BY_STATUS, fromTurn, ...cap],
   );
 }
 
 export interface Claimer {
   /** `claimJobs`, with what was learnt from earlier calls. */
-  claim(request: Omit<ClaimRequest, "behind">): Promise<Claim[]>;
+  claim(request: Omit<ClaimRequest, "fromTurn">): Promise<Claim[]>;
 }
 
-/** How long jobs that became claimable in front of those claimed last may be overlooked. */
+/** How long a job that became claimable before the turn now being served may be overlooked. */
 const OVERLOOKED_MS = 1_000;
 
 /**
- * Claims for one process. It goes on in the queue where its last claim ended, so that rows that were removed there since
- * cost nothing: while some transaction keeps old rows visible, they are not cleared away, and each claim would read
- * all of them. Because places are given out and become visible out of order, it reads from the start after a claim that
- * came short, and at least every second.
+ * Claims for one process. It goes on at the turn where its last claim ended, so that rows that were removed from the queue
+ * before that cost nothing: while some transaction keeps old rows visible, they are not cleared away, and each claim would
+ * read all of them. Because turns are given out and become visible out of order, it starts over when a claim comes short,
+ * for the rest of it, and at least every second.
  */
 export function createClaimer(database: Database): Claimer {
-  let behind: QueuePlace | undefined;
+  let fromTurn: number | undefined;
   let startedOverAt = Number.NEGATIVE_INFINITY;
+
+  const claimFrom = async (turn: number | undefined, request: ClaimRequest): Promise<Claim[]> => {
+    if (turn === undefined) startedOverAt = performance.now();
+    const claims = await claimJobs(database, { ...request, fromTurn: turn });
+    fromTurn = claims.length < request.limit ? undefined : claims.at(-1)?.turn;
+    return claims;
+  };
   return {
     claim: async (request) => {
       if (request.maxPerUser !== undefined) return database.transaction((tx) => claimJobs(tx, request));
-      if (performance.now() - startedOverAt > OVERLOOKED_MS) behind = undefined;
-      if (behind === undefined) startedOverAt = performance.now();
-      const claims = await claimJobs(database, { ...request, behind });
-      behind = claims.length < request.limit ? undefined : claims.at(-1);
-      return claims;
+      const turn = performance.now() - startedOverAt > OVERLOOKED_MS ? undefined : fromTurn;
+      const claims = await claimFrom(turn, request);
+      if (turn === undefined || claims.length === request.limit) return claims;
+      return [...claims, ...(await claimFrom(undefined, { ...request, limit: request.limit - claims.length }))];
     },
   };
 }
@@ -111,7 +109,7 @@ const LOOKED_AT = "2000 + 2 * $2::int";
 
 /**
  * Common table expressions up to `taken`: `job_id` and `row_id` (in ready_jobs) of the jobs to claim, their jobs locked.
- * `$1` is the session, `$2` the limit, `$4` to `$6` the place behind which to look.
+ * `$1` is the session, `$2` the limit, `$4` the turn from which to look.
  */
 function findJobs(schema: string, users: "all" | "capped"): string {
   return `alive as materialized (
@@ -148,25 +146,25 @@ function findJobs(schema: string, users: "all" | "capped"): string {
 /** The next places of the queue, in order. */
 function placesOf(from: string): string {
   return `select r.ctid as row_id, r.turn, r.priority, r.seq, r.job_id, r.fence, r.user_id from ${from}
-       where (r.turn, r.priority, r.seq) > ($4::bigint, $5::int, $6::bigint)
+       where r.turn >= $4::bigint
        order by r.turn, r.priority, r.seq
        limit ${LOOKED_AT}`;
 }
 
-/** Of the next places those that leave every user within the cap, `$7`, counting what all workers have in hand. */
+/** Of the next places those that leave every user within the cap, `$5`, counting what all workers have in hand. */
 function cappedPlaces(schema: string): string {
   return `with held as materialized (
          select j.user_id, count(distinct j.job_id) as held_count from ${heldJobs(schema)} group by j.user_id
        ), next as materialized (
          ${placesOf(`(
            select r.ctid, r.* from ${schema}.ready_jobs r
-           where not exists (select from held h where h.user_id = r.user_id and h.held_count >= $7::int)) r`)}
+           where not exists (select from held h where h.user_id = r.user_id and h.held_count >= $5::int)) r`)}
        )
        select n.row_id, n.turn, n.priority, n.seq, n.job_id, n.fence from (
          select next.*, row_number() over (partition by user_id order by turn, priority, seq) as nth from next
        ) n
        left join held h on h.user_id = n.user_id
-       where n.nth + coalesce(h.held_count, 0) <= $7::int
+       where n.nth + coalesce(h.held_count, 0) <= $5::int
        order by n.turn, n.priority, n.seq`;
 }
 

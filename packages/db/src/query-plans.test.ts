@@ -5,6 +5,7 @@ import { advanceJobs } from "./checkpoints.ts";
 import { listDocuments } from "./documents.ts";
 import { claimJobs } from "./claims.ts";
 import { promoteDueJobs, rescueJobs } from "./queue.ts";
+import { redriveJobs } from "./redrive.ts";
 import type { Queryable } from "./queryable.ts";
 import {
   captureStatement,
@@ -122,6 +123,44 @@ test("a page of documents is read from its index and looks up no more jobs than 
   expect(nodes.filter((node) => node["Node Type"] === "Sort" && Number(node["Actual Rows"]) > 10)).toEqual([]);
   const jobs = nodes.filter((node) => node["Relation Name"] === "upload_jobs");
   for (const node of jobs) expect(node["Actual Loops"]).toBeLessThanOrEqual(10);
+});
+
+test("claims and ends of jobs touch no index", async () => {
+  await queueInBulk(opened.database, { user_id: randomUUID(), count: BATCH_IN_PAGES });
+  await opened.database.transaction(async (tx) => {
+    await tx.run("set local session_replication_role = replica");
+    await tx.run("update upload_pipeline.upload_jobs set status = 'embeddings_stored'");
+  });
+  await opened.database.run("vacuum upload_pipeline.upload_jobs");
+  const session_id = await createSession(opened.database);
+  const counted = async <T>(work: (tx: Queryable) => Promise<T>) =>
+    opened.database.transaction(async (tx) => {
+      const before = (await countUpdates(tx))["upload_jobs"];
+      const result = await work(tx);
+      const after = (await countUpdates(tx))["upload_jobs"];
+      const [all, hot] = [(after?.all ?? 0) - (before?.all ?? 0), (after?.hot ?? 0) - (before?.hot ?? 0)];
+      return { result, all, hot };
+    });
+  const claimed = await counted((tx) => claimJobs(tx, { session_id, limit: BATCH_IN_PAGES }));
+  await opened.database.run("vacuum upload_pipeline.upload_jobs");
+  const ended = await counted((tx) =>
+    advanceJobs(
+      tx,
+      claimed.result.map((job) => ({ ...job, from: "embeddings_stored", to: "complete", progress: {}, detail: {} })),
+    ),
+  );
+  for (const { all, hot } of [claimed, ended])
+    expect({ all, hot }).toEqual({ all: BATCH_IN_PAGES, hot: BATCH_IN_PAGES });
+});
+
+test("a redrive finds the dead letters by index", async () => {
+  await queueInBulk(opened.database, { user_id: randomUUID(), count: BATCH });
+  await analyze();
+  const filter = { limit: 10 };
+  const statement = await captureStatement(schema, (probe) => redriveJobs(probe, { filter, correlation_id: "test" }));
+  const nodes = await explainGeneric(opened.database, statement);
+  expect(indexesOf(nodes)).toContain("upload_jobs_dead");
+  expect(scansOf(nodes, "upload_jobs")).toEqual([]);
 });
 
 test("checkpoints and progress stay in their page", async () => {

@@ -326,17 +326,6 @@ async function finish(job: Claim): Promise<void> {
   }
 }
 
-test("a restart of the server, which ends every session at once, is no worker's death", async () => {
-  const { job } = await createQueuedJob(opened.database);
-  await claimOne(opened.database);
-  await opened.database.run(
-    `update upload_pipeline.worker_sessions set expires_at = now(),
-       started_at = pg_postmaster_start_time() - interval '1 minute', heartbeat_at = pg_postmaster_start_time() - interval '1 second'`,
-  );
-  expect(await rescueJobs(opened.database, { maxCrashes: 1 })).toEqual([{ job_id: job.job_id, state: "queued" }]);
-  expect(await readJob(opened.database, job.job_id)).toMatchObject({ crash_count: 0 });
-});
-
 test("lists of claims leave when none of their jobs is held any more", async () => {
   await queueMany(randomUUID(), 6);
   const count = () => opened.database.run("select from upload_pipeline.session_claims");

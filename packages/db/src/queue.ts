@@ -60,9 +60,8 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
     // claimed anew in between, pair the new claim with the old session and take it from a live worker.
     `with suspect as materialized (
        select j.job_id, j.fence, s.session_id is null or s.ended_at is not null or s.expires_at <= now() as is_orphan,
-         -- No crash where the process ended its session, giving up what it could not account for, nor where the server was
-         -- away: then every session expires at once.
-         case when s.ended_at is not null or s.heartbeat_at < pg_postmaster_start_time() then 0 else 1 end as crashes
+         -- a session that was ended is no crash: its process gave up what it could not account for
+         case when s.ended_at is null then 1 else 0 end as crashes
        from ${db.schema}.session_claims c
        left join ${db.schema}.worker_sessions s on s.session_id = c.session_id
        cross join lateral unnest(c.job_ids) as listed (job_id)

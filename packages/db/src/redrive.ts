@@ -67,7 +67,7 @@ async function lockDeadLetters(tx: Queryable, filter: RedriveFilter): Promise<st
     z.object({ job_id: z.string() }),
     `with dead as materialized (
        select j.job_id, j.document_id from ${tx.schema}.upload_jobs j
-       where j.state = 'deadletter' and not ${NEEDS_UPLOAD} and ${isNewest(tx)}
+       where j.is_dead_letter and not ${NEEDS_UPLOAD} and ${isNewest(tx)}
          and ($1::text is null or j.last_error ->> 'code' = $1)
          and ($2::text is null or j.last_error ->> 'stage' = $2)
          and ($3::timestamptz is null or j.finished_at < $3)

@@ -40,7 +40,7 @@ export interface CheckSettings {
   recentDocuments: number | null;
 }
 
-/** Exactly as the partial indexes have it, so that they serve. */
+/** Of a job that is not at its end. */
 export const IS_ACTIVE = `state not in (${TERMINAL_STATES.map((state) => `'${state}'`).join(", ")})`;
 
 /** A worker that has been there for `$n` milliseconds, and so had the time to act. */

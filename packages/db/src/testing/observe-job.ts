@@ -14,6 +14,11 @@ const observedRow = z.object({
   /** Holds no longer, whoever has it: the session's or the stage's time is over. */
   is_stale: z.boolean(),
   document_status: z.enum(STATUSES),
+  /** Rows of ready_jobs that stand for the job, and how many of them as it is now. */
+  place_count: z.number(),
+  current_place_count: z.number(),
+  /** On a list of its session's claims. */
+  is_listed: z.boolean(),
   /** Oldest first. */
   events: z.array(eventRow),
 });
@@ -28,6 +33,11 @@ export function observeJob(db: Queryable, jobId: string): Promise<ObservedJob> {
     `select j.state, j.status, j.fence, j.retry_count, j.crash_count, j.lease_session_id as holder,
        coalesce(j.lease_expires_at <= now() or s.ended_at is not null or s.expires_at <= now(), false) as is_stale,
        d.processing_status as document_status,
+       (select count(*) from ${db.schema}.ready_jobs r where r.job_id = j.job_id) as place_count,
+       (select count(*) from ${db.schema}.ready_jobs r where r.job_id = j.job_id and r.fence = j.fence
+          and r.turn = j.turn and r.priority = j.priority and r.seq = j.seq) as current_place_count,
+       exists (select from ${db.schema}.session_claims c
+          where c.session_id = j.lease_session_id and j.job_id = any (c.job_ids)) as is_listed,
        (select jsonb_agg(jsonb_build_object('type', e.type, 'status', e.status, 'state', e.state, 'fence', e.fence)
           order by e.event_id)
         from ${db.schema}.events e where e.job_id = j.job_id) as events
@@ -52,7 +62,19 @@ export function findFaults(job: ObservedJob): string[] {
     ...faultsOfEnd(job.events.map((event) => event.state)),
     ...((steps.at(-1)?.status ?? "uploaded") === job.status ? [] : [`the events do not lead to ${job.status}`]),
     ...(job.document_status === job.status ? [] : [`the document says ${job.document_status}`]),
+    ...faultsOfPlace(job),
     ...((job.state === "working") === (job.holder !== null) ? [] : ["working and held are not the same"]),
+  ];
+}
+
+/** Where claims look, and where the rescue does. */
+function faultsOfPlace(job: ObservedJob): string[] {
+  const expected = job.state === "queued" ? 1 : 0;
+  return [
+    ...(job.place_count === expected && job.current_place_count === expected
+      ? []
+      : [`${job.state} with ${job.place_count} places in ready_jobs, ${job.current_place_count} of them current`]),
+    ...(job.state === "working" && !job.is_listed ? ["held and on no list of claims"] : []),
   ];
 }
 
