@@ -1,6 +1,3 @@
-import { PGlite } from "@electric-sql/pglite";
-import { createPgConfig } from "@electric-sql/pglite/node-postgres";
-import { vector } from "@electric-sql/pglite-pgvector";
 import { Pool } from "pg";
 import { buildDatabase, createTypeParsers, type Database } from "./database.ts";
 
@@ -22,6 +19,7 @@ export interface EmbeddedDatabase extends Database {
  * statements queue up behind each other, and a transaction keeps everybody else waiting.
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
+  const { PGlite, createPgConfig, vector } = await loadPGlite();
   const lite = await PGlite.create({
     extensions: { vector },
     ...(options.directory === undefined ? {} : { dataDir: options.directory }),
@@ -48,4 +46,14 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
     },
   });
   return { ...database, dump: () => lite.dumpDataDir("none") };
+}
+
+/** Loaded where it is asked for: services on a real server neither have it in their images nor pay for it in memory. */
+async function loadPGlite() {
+  const [{ PGlite }, { createPgConfig }, { vector }] = await Promise.all([
+    import("@electric-sql/pglite"),
+    import("@electric-sql/pglite/node-postgres"),
+    import("@electric-sql/pglite-pgvector"),
+  ]);
+  return { PGlite, createPgConfig, vector };
 }
