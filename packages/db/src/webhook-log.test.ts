@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { z } from "zod";
 import { parkJob } from "./checkpoints.ts";
 import { endSubmission, openSubmission, storeProviderJob } from "./provider-jobs.ts";
@@ -17,6 +17,8 @@ let opened: TestDatabase;
 beforeAll(async () => {
   opened = await openTestDatabase();
 });
+// A job that an accepted callback queued would be claimed in the place of the next test's.
+afterEach(() => opened.database.run("delete from upload_pipeline.documents"));
 afterAll(() => opened.close());
 
 const provider = "llamaparse";
