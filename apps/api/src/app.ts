@@ -7,8 +7,10 @@ import { createHealthChecks } from "./health/health-checks.ts";
 import { authentication } from "./plugins/authentication.ts";
 import { browsers } from "./plugins/browsers.ts";
 import { correlation, correlationIdOf, CORRELATION_HEADER } from "./plugins/correlation.ts";
+import { privateAnswers } from "./plugins/private-answers.ts";
 import { answerWithProblem, problems } from "./plugins/problems.ts";
 import { requestLog } from "./plugins/request-log.ts";
+import { serviceAuthentication } from "./plugins/service-authentication.ts";
 import { confirmUploadRoute } from "./routes/confirm-upload.ts";
 import { createUpload } from "./routes/create-upload.ts";
 import { getDocumentRoute } from "./routes/get-document.ts";
@@ -26,7 +28,7 @@ import { searchDocuments } from "./routes/search-documents.ts";
 
 /** The HTTP API, not listening yet. Closing it finishes open requests; its dependencies stay open. */
 export async function buildApi(dependencies: ApiDependencies): Promise<FastifyInstance> {
-  const { storage, log, settings, verifyToken } = dependencies;
+  const { storage, log, settings, verifyToken, verifyService } = dependencies;
   const app = createServer("receiveUpload" in storage ? UPLOAD_TIMEOUT_MS : REQUEST_TIMEOUT_MS);
   const checkHealth = createHealthChecks(dependencies, settings.probeTimeoutMs);
 
@@ -46,6 +48,7 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
   await app.register(receiveParserCallback, { ...dependencies, prefix: API_PREFIX });
   await app.register(
     async (api) => {
+      await api.register(privateAnswers);
       await api.register(authentication, { verifyToken });
       await api.register(createUpload, dependencies);
       await api.register(getUploadLimits, dependencies);
@@ -57,6 +60,13 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
       await api.register(searchDocuments, dependencies);
     },
     { prefix: API_PREFIX },
+  );
+  await app.register(
+    async (admin) => {
+      await admin.register(privateAnswers);
+      await admin.register(serviceAuthentication, { verifyService, verifyToken });
+    },
+    { prefix: `${API_PREFIX}/admin` },
   );
   return app;
 }

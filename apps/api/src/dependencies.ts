@@ -2,6 +2,7 @@ import type { Database, Notifier } from "@pipeline/db";
 import type { Embedder } from "@pipeline/embedding";
 import type { Logger } from "@pipeline/runtime";
 import type { DiskStore, ObjectStore } from "@pipeline/storage";
+import type { ServiceVerifier } from "./auth/service-verifier.ts";
 import type { TokenVerifier } from "./auth/token-verifier.ts";
 import type { ApiSettings } from "./settings.ts";
 
@@ -15,6 +16,8 @@ export interface ApiDependencies {
   checkEmbedder?: (() => Promise<void>) | undefined;
   notifier: Notifier;
   verifyToken: TokenVerifier;
+  /** Who may act on everybody's documents. */
+  verifyService: ServiceVerifier;
   log: Logger;
   settings: ApiSettings;
 }

@@ -10,7 +10,8 @@ import {
 import { checkSchemaVersion, createNotifier } from "@pipeline/db";
 import { createLogger, explainFailure } from "@pipeline/runtime";
 import { buildApi } from "./app.ts";
-import { tokenSettings } from "./auth/token-settings.ts";
+import { createServiceVerifier } from "./auth/service-verifier.ts";
+import { serviceKey, tokenSettings } from "./auth/token-settings.ts";
 import { createTokenVerifier } from "./auth/token-verifier.ts";
 import { closeOnSignal } from "./close-on-signal.ts";
 import { loadApiConfig, type ApiConfig } from "./config.ts";
@@ -44,13 +45,15 @@ async function start({ environment, build }: ApiConfig): Promise<void> {
   const checkEmbedder = createEmbedderCheck(environment);
   await selfTest({ storage, checkEmbedder }, log);
   const notifier = createNotifier(database, { onError: (err) => log.warn({ err }, "wake-up not sent") });
+  const tokens = await tokenSettings(environment);
   const api = await buildApi({
     database,
     storage,
     embedder: createEmbedder(environment),
     checkEmbedder,
     notifier,
-    verifyToken: createTokenVerifier(await tokenSettings(environment)),
+    verifyToken: createTokenVerifier(tokens),
+    verifyService: createServiceVerifier({ ...tokens, ...serviceKey(environment) }),
     log,
     settings: settingsFrom(environment, build),
   });

@@ -2,7 +2,14 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { API_PREFIX, buildApi, createTokenVerifier, settingsFrom, signDevelopmentToken } from "@pipeline/api";
+import {
+  API_PREFIX,
+  buildApi,
+  createServiceVerifier,
+  createTokenVerifier,
+  settingsFrom,
+  signDevelopmentToken,
+} from "@pipeline/api";
 import { createEmbedder, createLlamaParse } from "@pipeline/composition";
 import { createNotifier } from "@pipeline/db";
 import { openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
@@ -51,9 +58,10 @@ async function startPipeline(options: LlamaParseOptions): Promise<Pipeline> {
   const storage = createDiskStore({ directory, publicUrl: () => address.url, secret: SECRET });
   const notifier = createNotifier(database, { onError: () => undefined });
   const verifyToken = createTokenVerifier({ secret: SECRET });
+  const verifyService = createServiceVerifier({ secret: SECRET });
   const embedder = createEmbedder(environment);
   const settings = settingsFrom(environment);
-  const api = await buildApi({ database, storage, embedder, notifier, verifyToken, log, settings });
+  const api = await buildApi({ database, storage, embedder, notifier, verifyToken, verifyService, log, settings });
   address.url = await api.listen({ host: "127.0.0.1", port: 0 });
 
   const llamaparse = createLlamaParse(environment);

@@ -1,4 +1,10 @@
-import { buildApi, createTokenVerifier, signDevelopmentToken, settingsFrom } from "@pipeline/api";
+import {
+  buildApi,
+  createServiceVerifier,
+  createTokenVerifier,
+  signDevelopmentToken,
+  settingsFrom,
+} from "@pipeline/api";
 import {
   createEmbedder,
   createEmbedderCheck,
@@ -68,8 +74,9 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
 
     const secret = await tokenSecret(environment);
     const verifyToken = createTokenVerifier({ secret });
-    const settings = settingsFrom(environment);
-    const api = await buildApi({ database, storage, embedder, checkEmbedder, notifier, verifyToken, log, settings });
+    const verifyService = createServiceVerifier({ secret });
+    const system = { database, storage, embedder, checkEmbedder, notifier, verifyToken, verifyService, log };
+    const api = await buildApi({ ...system, settings: settingsFrom(environment) });
     closers.push(() => closeApi(api));
     address.url = await api.listen({ host: environment.SERVICE_HOST, port });
     return {

@@ -19,3 +19,13 @@ export function signDevelopmentToken(token: DevelopmentToken): Promise<string> {
     .setExpirationTime(issuedAt + token.expiresInSeconds)
     .sign(new TextEncoder().encode(token.secret));
 }
+
+/** A token of the service role, which belongs to no user, for development and tests. */
+export function signServiceToken(token: Omit<DevelopmentToken, "userId">): Promise<string> {
+  const issuedAt = Math.floor(Date.now() / 1_000);
+  return new SignJWT({ role: "service_role", ...(token.issuer === undefined ? {} : { iss: token.issuer }) })
+    .setProtectedHeader({ alg: "HS256", typ: "JWT" })
+    .setIssuedAt(issuedAt)
+    .setExpirationTime(issuedAt + token.expiresInSeconds)
+    .sign(new TextEncoder().encode(token.secret));
+}

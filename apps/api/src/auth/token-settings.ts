@@ -11,3 +11,8 @@ export async function tokenSettings(environment: Environment): Promise<TokenVeri
   if (supabaseUrl === undefined) return { secret: await tokenSecret(environment) };
   return { supabaseUrl, ...(secret === undefined ? {} : { secret }) };
 }
+
+/** The key of the project's service role, if there is a project. */
+export function serviceKey({ SUPABASE_SERVICE_ROLE_KEY }: Environment): { serviceRoleKey?: string } {
+  return SUPABASE_SERVICE_ROLE_KEY === undefined ? {} : { serviceRoleKey: SUPABASE_SERVICE_ROLE_KEY };
+}

@@ -6,6 +6,7 @@ import { createSignatureVerifier, issuerOf, type TokenVerifierOptions } from "./
 export interface Identity {
   /** Lower-case UUID: ids of documents are made of it. */
   user_id: string;
+  expires_at: Date;
 }
 
 /**
@@ -16,7 +17,7 @@ export type TokenVerifier = (token: string) => Promise<Identity>;
 
 // Only what users cannot write themselves counts: user_metadata never does. Service and anonymous keys are tokens of
 // the same keys, so the role is what tells a user's from theirs.
-const userClaims = z.object({ sub: z.guid().toLowerCase(), role: z.literal("authenticated") });
+const userClaims = z.object({ sub: z.guid().toLowerCase(), role: z.literal("authenticated"), exp: z.number() });
 
 /** Verifies Supabase's user tokens; nobody is asked but for the project's public keys, now and then. */
 export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
@@ -29,6 +30,6 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
   return async (token) => {
     const claims = userClaims.safeParse(await verifySignature(token, expected));
     if (!claims.success) throw unauthorized(claims.error);
-    return { user_id: claims.data.sub };
+    return { user_id: claims.data.sub, expires_at: new Date(claims.data.exp * 1_000) };
   };
 }

@@ -1,11 +1,13 @@
 import { fastifyPlugin } from "fastify-plugin";
+import { readBearerToken } from "../auth/bearer-token.ts";
 import type { TokenVerifier } from "../auth/token-verifier.ts";
-import { unauthorized } from "../auth/unauthorized.ts";
 
 declare module "fastify" {
   export interface FastifyRequest {
     /** Whose request it is; set in the scope of this plugin only, empty elsewhere. */
     userId: string;
+    /** When the token ends; likewise. */
+    tokenExpiresAt: Date;
   }
 }
 
@@ -13,17 +15,12 @@ declare module "fastify" {
 export const authentication = fastifyPlugin<{ verifyToken: TokenVerifier }>(
   async (app, { verifyToken }) => {
     app.decorateRequest("userId", "");
+    app.decorateRequest("tokenExpiresAt");
     app.addHook("onRequest", async (request) => {
       const identity = await verifyToken(readBearerToken(request.headers.authorization));
       request.userId = identity.user_id;
+      request.tokenExpiresAt = identity.expires_at;
     });
   },
   { name: "authentication" },
 );
-
-/** RFC 6750 section 2.1. */
-function readBearerToken(header: string | undefined): string {
-  const token = /^Bearer +([\w.~+/-]+=*)$/i.exec(header ?? "")?.[1];
-  if (token === undefined) throw unauthorized();
-  return token;
-}

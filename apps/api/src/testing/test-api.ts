@@ -10,7 +10,8 @@ import { createDiskStore, type DiskStore } from "@pipeline/storage";
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 import { buildApi } from "../app.ts";
-import { signDevelopmentToken } from "../auth/sign-development-token.ts";
+import { createServiceVerifier } from "../auth/service-verifier.ts";
+import { signDevelopmentToken, signServiceToken } from "../auth/sign-development-token.ts";
 import { createTokenVerifier } from "../auth/token-verifier.ts";
 import { API_PREFIX } from "../contract/urls.ts";
 import type { ApiDependencies } from "../dependencies.ts";
@@ -26,6 +27,8 @@ export interface Call {
   path: string;
   /** Whose token goes along; none if undefined. */
   user?: string;
+  /** The service role's token goes along. */
+  isService?: boolean;
   body?: unknown;
   headers?: Record<string, string>;
 }
@@ -70,6 +73,7 @@ export async function openTestApi(overrides: Partial<ApiDependencies> = {}): Pro
     embedder: createLocalEmbedder(),
     notifier,
     verifyToken: createTokenVerifier({ secret: TOKEN_SECRET }),
+    verifyService: createServiceVerifier({ secret: TOKEN_SECRET }),
     log: createLogger({ level: "trace", service: "api", stream: { write: (line) => lines.push(line) } }),
     // Longer than any load on the machine that runs the tests.
     settings: { ...settingsFrom(environment, "test build"), probeTimeoutMs: 30_000 },
@@ -98,15 +102,20 @@ export async function openTestApi(overrides: Partial<ApiDependencies> = {}): Pro
 }
 
 export async function send(app: FastifyInstance, call: Call): Promise<Answer> {
-  const token = call.user === undefined ? {} : { authorization: `Bearer ${await tokenOf(call.user)}` };
+  const token = await tokenFor(call);
   const response = await app.inject({
     method: call.method ?? "GET",
     url: call.path.startsWith("root:") ? call.path.slice("root:".length) : `${API_PREFIX}${call.path}`,
-    headers: { ...token, ...call.headers },
+    headers: { ...(token === undefined ? {} : { authorization: `Bearer ${token}` }), ...call.headers },
     ...(call.body === undefined ? {} : { payload: z.union([z.string(), z.looseObject({})]).parse(call.body) }),
   });
   const text = response.body;
   return { status: response.statusCode, headers: response.headers, text, body: parseBody(text) };
+}
+
+function tokenFor({ user, isService }: Call): Promise<string> | undefined {
+  if (isService === true) return signServiceToken({ secret: TOKEN_SECRET, expiresInSeconds: 60 });
+  return user === undefined ? undefined : tokenOf(user);
 }
 
 export function tokenOf(userId: string): Promise<string> {
