@@ -5,7 +5,7 @@ import { type OpenAi, type OpenAiOptions, startOpenAi } from "@pipeline/mocks";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { z } from "zod";
 import type { WorkerOptions } from "./options.ts";
-import { openWorkerBench, policyOf, readCodes, type WorkerBench, workThrough } from "./worker.fixture.ts";
+import { INLINE_PARSER, openWorkerBench, policyOf, readCodes, type WorkerBench, workThrough } from "./worker.fixture.ts";
 import type { Worker } from "./worker.ts";
 
 const MODEL = "text-embedding-3-small";
@@ -39,7 +39,7 @@ function embedderOf({ baseUrl }: OpenAi, settings: { requestsPerMinute?: number 
 
 /** A worker that waits for nothing with a job in hand: what is not there yet gives the job back. */
 function openWorker(embedder: Embedder, options: Partial<WorkerOptions> = {}): Worker {
-  return bench.openWorker({ embedder, options: { longestRateWaitMs: 0, ...options } });
+  return bench.openWorker({ embedder, parser: INLINE_PARSER, options: { longestRateWaitMs: 0, ...options } });
 }
 
 /** A document that shares no passage with another. */
@@ -74,19 +74,19 @@ const answersOf = (emulator: OpenAi): Record<string, number> => emulator.stats()
 it("two workers share a small rate, and the provider never has to refuse", async () => {
   let now = 0;
   const emulator = await emulate({ requestsPerMinute: 6, now: () => now });
-  await submitMany(16);
+  await submitMany(8);
   const workers = [1, 2].map(() => openWorker(embedderOf(emulator, { requestsPerMinute: 6 })));
   const kinds = new Set<string>();
-  for (let round = 0; round < 30 && (await countJobs())["done"] !== 16; round += 1) {
+  for (let round = 0; round < 30 && (await countJobs())["done"] !== 8; round += 1) {
     await Promise.all(workers.map(workThrough));
     for (const kind of Object.keys(await countJobs())) kinds.add(kind);
     now += 10_000;
     await run("update upload_pipeline.provider_limits set refilled_at = refilled_at - interval '10 s'");
     await makeAllDue();
   }
-  expect(await countJobs()).toEqual({ done: 16 });
+  expect(await countJobs()).toEqual({ done: 8 });
   expect([...kinds].toSorted()).toEqual(["done", "retryable 0 embedding_rate_limited"]);
-  expect(answersOf(emulator)).toEqual({ 200: 16 });
+  expect(answersOf(emulator)).toEqual({ 200: 8 });
 });
 
 it("a provider's refusal pauses all workers, and costs no attempt", async () => {

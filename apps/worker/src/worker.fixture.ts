@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -9,6 +9,8 @@ import { createLocalEmbedder, type Embedder } from "@pipeline/embedding";
 import { createLogger } from "@pipeline/runtime";
 import { createDiskStore, type DiskStore } from "@pipeline/storage";
 import type { WorkerDependencies, WorkerOptions } from "./options.ts";
+import type { Parser } from "./stage-handler.ts";
+import { storeDocument } from "./stages/parse/store-document.ts";
 import { createWorker, type Worker } from "./worker.ts";
 
 /** A database, a disk store and as many workers as a test wants. */
@@ -193,3 +195,14 @@ export function hangingEmbedder(): { embedder: Embedder; called: Promise<void> }
   };
   return { embedder: { ...createLocalEmbedder(), embed }, called };
 }
+
+/** Reads plain text without the child process that takes most of a small document's time: for tests of later stages. */
+export const INLINE_PARSER: Parser = {
+  parse: async (job, context) => {
+    const { path } = await context.file();
+    const pages = (await readFile(path, "utf8")).split("\f").map((text, index) => ({ page_number: index + 1, text }));
+    return storeDocument(job, {
+      document: { parser: "inline", parser_version: "1", title: null, pages, notes: [] },
+    });
+  },
+};
