@@ -6,6 +6,7 @@ import type { ApiDependencies } from "./dependencies.ts";
 import { createHealthChecks } from "./health/health-checks.ts";
 import { authentication } from "./plugins/authentication.ts";
 import { browsers } from "./plugins/browsers.ts";
+import { contract } from "./plugins/contract.ts";
 import { correlation, correlationIdOf, CORRELATION_HEADER } from "./plugins/correlation.ts";
 import { privateAnswers } from "./plugins/private-answers.ts";
 import { answerWithProblem, problems } from "./plugins/problems.ts";
@@ -13,6 +14,7 @@ import { requestLog } from "./plugins/request-log.ts";
 import { serviceAuthentication } from "./plugins/service-authentication.ts";
 import { confirmUploadRoute } from "./routes/confirm-upload.ts";
 import { createUpload } from "./routes/create-upload.ts";
+import { getContract } from "./routes/get-contract.ts";
 import { getDocumentRoute } from "./routes/get-document.ts";
 import { getHealthLive } from "./routes/get-health-live.ts";
 import { getHealthReady } from "./routes/get-health-ready.ts";
@@ -36,7 +38,9 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
   await app.register(correlation);
   await app.register(problems);
   await app.register(browsers, { corsOrigins: settings.corsOrigins });
+  await app.register(contract);
 
+  await app.register(getContract);
   await app.register(getHealth, { checkHealth, settings });
   await app.register(getHealthLive);
   await app.register(getHealthReady, { checkHealth });

@@ -6,24 +6,26 @@ import { isoTime } from "./iso-time.ts";
 export const documentParams = z.object({ document_id: idParam });
 
 /** A document as its owner sees it, with what became of its newest job. */
-export const documentBody = z.object({
-  document_id: z.string(),
-  filename: z.string(),
-  mime: z.string(),
-  bytes_len: z.number(),
-  sha256: z.string(),
-  status: z.enum(STATUSES),
-  state: z.enum(STATES).nullable(),
-  job_id: z.string().nullable(),
-  last_error: lastErrorRow.nullable(),
-  title: z.string().nullable(),
-  page_count: z.number().nullable(),
-  /** Passages that search can find; 0 until the document is complete. */
-  chunk_count: z.number(),
-  metadata: z.record(z.string(), z.unknown()),
-  created_at: isoTime,
-  updated_at: isoTime,
-});
+export const documentBody = z
+  .object({
+    document_id: z.string(),
+    filename: z.string(),
+    mime: z.string(),
+    bytes_len: z.number(),
+    sha256: z.string(),
+    status: z.enum(STATUSES),
+    state: z.enum(STATES).nullable(),
+    job_id: z.string().nullable(),
+    last_error: lastErrorRow.nullable(),
+    title: z.string().nullable(),
+    page_count: z.number().nullable(),
+    /** Passages that search can find; 0 until the document is complete. */
+    chunk_count: z.number(),
+    metadata: z.record(z.string(), z.unknown()),
+    created_at: isoTime,
+    updated_at: isoTime,
+  })
+  .meta({ id: "Document" });
 export type DocumentBody = z.output<typeof documentBody>;
 
 export function presentDocument(document: DocumentWithJob): DocumentBody {

@@ -6,23 +6,25 @@ import { isoTime } from "./iso-time.ts";
 export const jobParams = z.object({ job_id: idParam });
 
 /** A job as its owner sees it. */
-export const jobBody = z.object({
-  job_id: z.string(),
-  document_id: z.string(),
-  status: z.enum(STATUSES),
-  state: z.enum(STATES),
-  /** Percent, 0 to 100, and whatever the stages count. */
-  progress: z.object({ percent: z.int() }).catchall(z.number()),
-  retry_count: z.number(),
-  last_error: lastErrorRow.nullable(),
-  waiting_for: z.enum(WAITING_FOR).nullable(),
-  due_at: isoTime.nullable(),
-  upload_expires_at: isoTime.nullable(),
-  correlation_id: z.string(),
-  created_at: isoTime,
-  updated_at: isoTime,
-  finished_at: isoTime.nullable(),
-});
+export const jobBody = z
+  .object({
+    job_id: z.string(),
+    document_id: z.string(),
+    status: z.enum(STATUSES),
+    state: z.enum(STATES),
+    /** Percent, 0 to 100, and whatever the stages count. */
+    progress: z.object({ percent: z.int() }).catchall(z.number()),
+    retry_count: z.number(),
+    last_error: lastErrorRow.nullable(),
+    waiting_for: z.enum(WAITING_FOR).nullable(),
+    due_at: isoTime.nullable(),
+    upload_expires_at: isoTime.nullable(),
+    correlation_id: z.string(),
+    created_at: isoTime,
+    updated_at: isoTime,
+    finished_at: isoTime.nullable(),
+  })
+  .meta({ id: "Job" });
 export type JobBody = z.output<typeof jobBody>;
 
 export function presentJob(job: JobRow): JobBody {

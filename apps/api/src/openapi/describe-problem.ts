@@ -1,0 +1,43 @@
+import { PROBLEM_CODES, type ProblemCode } from "../problems/codes.ts";
+import { STATUS_CODES } from "node:http";
+import { CORRELATION_ID } from "./examples.ts";
+
+/** What any call that declares the status can answer. */
+const GENERAL_CODES: Readonly<Record<number, readonly ProblemCode[]>> = {
+  400: ["bad_request", "malformed_json"],
+  401: ["unauthorized"],
+  413: ["request_too_large"],
+  415: ["unsupported_content_type"],
+  422: ["invalid_request"],
+  500: ["internal_error"],
+  503: ["database_unavailable", "database_conflict", "transaction_aborted", "auth_keys_unavailable"],
+};
+
+export interface DescribedProblem {
+  codes: readonly ProblemCode[];
+  /** A line of Markdown for each. */
+  meanings: string;
+  example: Record<string, unknown>;
+}
+
+/** The codes that an operation can answer with a status: the operation's own first. */
+export function describeProblem(status: number, own: readonly ProblemCode[]): DescribedProblem {
+  const codes = [...own.filter((code) => PROBLEM_CODES[code].status === status), ...(GENERAL_CODES[status] ?? [])];
+  const [code] = codes;
+  return {
+    codes,
+    meanings: codes.map((each) => `- \`${each}\`: ${PROBLEM_CODES[each].meaning}`).join("\n"),
+    example: {
+      type: "about:blank",
+      title: STATUS_CODES[status] ?? "Error",
+      status,
+      code,
+      detail: sentence(code === undefined ? "" : PROBLEM_CODES[code].meaning),
+      correlation_id: CORRELATION_ID,
+    },
+  };
+}
+
+function sentence(meaning: string): string {
+  return `${meaning.charAt(0).toUpperCase()}${meaning.slice(1)}.`;
+}

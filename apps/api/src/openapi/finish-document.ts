@@ -1,0 +1,102 @@
+import { COMPONENTS, SECURITY, securitySchemesOf } from "./components.ts";
+import {
+  contractDocument,
+  type ContractDocument,
+  type ContractOperation,
+  type ContractResponse,
+} from "./contract-document.ts";
+import { describeProblem } from "./describe-problem.ts";
+import { dropUnusedSchemas, tidySchemas } from "./tidy-schemas.ts";
+import { PROBLEM_TYPE } from "../problems/problem.ts";
+import { TAGS, type Answer, type Operation, type Operations } from "./operation.ts";
+
+/**
+ * The document that was made of the routes' schemas, with what the schemas cannot say: names, examples, codes, headers
+ * and who may call. A route that `operations` does not describe keeps its schemas, and a test names it.
+ */
+export function finishDocument(raw: unknown, operations: Operations): ContractDocument {
+  const document = contractDocument.parse(tidySchemas(raw));
+  const paths: ContractDocument["paths"] = {};
+  for (const [rawPath, methods] of Object.entries(document.paths)) {
+    const path = rawPath.replace("{*}", "{path}");
+    paths[path] = Object.fromEntries(
+      Object.entries(methods).map(([method, operation]) => [
+        method,
+        finishOperation(operation, { path, described: operations[`${method.toUpperCase()} ${path}`] }),
+      ]),
+    );
+  }
+  return dropUnusedSchemas({
+    ...document,
+    paths,
+    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+    components: { ...document.components, ...COMPONENTS, securitySchemes: securitySchemesOf() },
+  });
+}
+
+interface Place {
+  path: string;
+  described: Operation | undefined;
+}
+
+function finishOperation(operation: ContractOperation, { path, described }: Place): ContractOperation {
+  const headers = ["CorrelationId", ...(described?.headers ?? [])];
+  return {
+    ...operation,
+    ...(described === undefined ? {} : introduce(described)),
+    parameters: [
+      ...operation.parameters.map(finishParameter),
+      ...headers.map((name) => ({ $ref: `#/components/parameters/${name}` })),
+    ],
+    ...(operation.requestBody === undefined
+      ? {}
+      : { requestBody: withExample(operation.requestBody, described?.body) }),
+    responses: finishResponses(operation, { path, described }),
+  };
+}
+
+function introduce({ id, tag, access, summary, description }: Operation) {
+  const named = { operationId: id, tags: [tag], summary, security: SECURITY[access] };
+  return description === undefined ? named : { ...named, description };
+}
+
+/** What a path parameter falls back to is ours to know. */
+function finishParameter(parameter: ContractOperation["parameters"][number]): typeof parameter {
+  if (!("in" in parameter) || parameter.in !== "path") return parameter;
+  const { default: _, ...schema } = parameter.schema;
+  return { ...parameter, name: parameter.name === "*" ? "path" : parameter.name, required: true, schema };
+}
+
+function finishResponses(operation: ContractOperation, { described }: Place): Record<string, ContractResponse> {
+  const answers: Readonly<Record<string, Answer>> = described?.answers ?? {};
+  const statuses = new Set([...Object.keys(operation.responses), ...Object.keys(answers)]);
+  return Object.fromEntries(
+    [...statuses].toSorted().map((status) => {
+      const { description = "", ...response } = operation.responses[status] ?? {};
+      const answer = answers[status] ?? { description };
+      const headers = headersOf(status, answer.headers ?? []);
+      if (response.content?.[PROBLEM_TYPE] === undefined) {
+        return [status, { ...withExample(response, answer.example), description: answer.description, headers }];
+      }
+      const { codes, meanings, example } = describeProblem(Number(status), described?.codes ?? []);
+      return [status, { ...withExample(response, example), description: meanings, headers, "x-problem-codes": codes }];
+    }),
+  );
+}
+
+function headersOf(status: string, named: readonly string[]): Record<string, { $ref: string }> {
+  const always = ["X-Correlation-Id"];
+  const byStatus: Record<string, string[]> = {
+    401: ["WWW-Authenticate"],
+    429: ["Retry-After"],
+    503: ["Retry-After"],
+  };
+  const names = [...always, ...(byStatus[status] ?? []), ...named];
+  return Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]));
+}
+
+function withExample<Body extends { content?: ContractResponse["content"] }>(body: Body, example: unknown): Body {
+  if (example === undefined || body.content === undefined) return body;
+  const content = Object.entries(body.content).map(([type, media]) => [type, { ...media, example }] as const);
+  return { ...body, content: Object.fromEntries(content) };
+}

@@ -1,0 +1,107 @@
+import { API_PREFIX } from "../../contract/urls.ts";
+import {
+  BYTES_LEN,
+  CORRELATION_ID,
+  DOCUMENT_ID,
+  EXPIRES_AT,
+  FILENAME,
+  JOB_ID,
+  METADATA,
+  MIME,
+  QUEUED_JOB,
+  SHA256,
+} from "../examples.ts";
+import type { Operations } from "../operation.ts";
+import { STORAGE_CODES } from "../storage-codes.ts";
+
+const PATH = `${DOCUMENT_ID}/${JOB_ID}`;
+const TOKEN = "eyJhbGciOiJIUzI1NiJ9.e30.link";
+const STORAGE = "https://storage.example.com/storage/v1";
+
+const UPLOAD = {
+  job_id: JOB_ID,
+  document_id: DOCUMENT_ID,
+  signed_url: `${STORAGE}/object/upload/sign/uploads/${PATH}?token=${TOKEN}`,
+  upload_expires_at: EXPIRES_AT,
+  upload: { method: "PUT", headers: { "content-type": MIME }, bucket: "uploads", path: PATH, token: TOKEN },
+  resumable: {
+    protocol: "tus",
+    url: `${STORAGE}/upload/resumable/sign`,
+    headers: { "x-signature": TOKEN },
+    metadata: { bucketName: "uploads", objectName: PATH, contentType: MIME },
+    chunk_bytes: 6_291_456,
+  },
+  status: "uploaded",
+  state: "waiting",
+  duplicate: false,
+  correlation_id: CORRELATION_ID,
+};
+
+export const uploadOperations: Operations = {
+  [`POST ${API_PREFIX}/upload`]: {
+    id: "createUpload",
+    tag: "uploads",
+    access: "user",
+    summary: "Promise a file and learn where to put it",
+    description:
+      "Makes the document and its job, and signs a link for the bytes. The same file again is the same document and " +
+      "job: `duplicate` is true, and the link is there while the bytes are missing. After a failure a new job is made.",
+    codes: ["file_too_large", "unsupported_media_type", "empty_file", "ocr_unavailable", ...STORAGE_CODES],
+    body: { filename: FILENAME, mime: MIME, bytes_len: BYTES_LEN, sha256: SHA256, metadata: METADATA },
+    answers: {
+      200: {
+        description: "This file is under way or done already.",
+        example: {
+          ...UPLOAD,
+          signed_url: null,
+          upload_expires_at: null,
+          upload: null,
+          resumable: null,
+          status: "complete",
+          state: "done",
+          duplicate: true,
+        },
+      },
+      201: { description: "A new job waits for the bytes.", example: UPLOAD, headers: ["Location"] },
+    },
+  },
+  [`GET ${API_PREFIX}/upload/limits`]: {
+    id: "getUploadLimits",
+    tag: "uploads",
+    access: "user",
+    summary: "Every limit that applies",
+    answers: {
+      200: {
+        description: "The same values that are enforced.",
+        example: {
+          max_bytes: 26_214_400,
+          max_pages: 500,
+          supported_mime_types: ["application/pdf", "text/plain"],
+          upload_link_seconds: 7_200,
+          max_filename_chars: 255,
+          max_metadata_bytes: 4_096,
+          max_request_bytes: 65_536,
+          max_page_size: 100,
+          search: {
+            max_query_chars: 2_000,
+            max_results: 10,
+            max_token_budget: 4_000,
+            max_document_ids: 100,
+            default_threshold: 0.3,
+          },
+        },
+      },
+    },
+  },
+  [`POST ${API_PREFIX}/documents/{document_id}/uploaded`]: {
+    id: "confirmUpload",
+    tag: "uploads",
+    access: "user",
+    summary: "Say that the file is in storage",
+    description: "Optional: its job starts at once instead of at the next look into storage.",
+    codes: ["document_not_found", "upload_not_expected"],
+    answers: {
+      202: { description: "The document's newest job.", example: QUEUED_JOB, headers: ["Location"] },
+    },
+  },
+};

@@ -1,0 +1,109 @@
+/**
+ * Every code that the API answers, with its status and what it means; docs/codes.md is tested to say the same. Search
+ * answers the embedder's failures with 503, whatever they are for a job.
+ */
+export const PROBLEM_CODES = {
+  malformed_json: { status: 400, meaning: "the body is not JSON" },
+  bad_request: { status: 400, meaning: "the request is broken in a way that has no code of its own" },
+  unauthorized: { status: 401, meaning: "no token, or one that is not valid here or no longer" },
+  upload_link_expired: { status: 401, meaning: "the upload link is too old; ask `POST /upload` for a fresh one" },
+  upload_link_invalid: { status: 401, meaning: "not a link of this service, or not for this path" },
+  service_role_required: { status: 403, meaning: "a call for operators, with a user's token" },
+  webhook_refused: {
+    status: 403,
+    meaning: "a callback that was refused, whatever the reason; the log of callbacks says which",
+  },
+  job_not_found: { status: 404, meaning: "no such job, or not yours" },
+  document_not_found: { status: 404, meaning: "no such document, or not yours" },
+  route_not_found: { status: 404, meaning: "no such route" },
+  upload_not_expected: {
+    status: 409,
+    meaning: "the document's job failed or was cancelled; ask `POST /upload` for a new one",
+  },
+  upload_already_received: {
+    status: 409,
+    meaning: "the link's file is there already; a repeated upload may take it as stored",
+  },
+  illegal_transition: { status: 409, meaning: "the job's state forbids it" },
+  job_not_cancellable: { status: 409, meaning: "the job is at its end already" },
+  job_not_retryable: { status: 409, meaning: "the job is under way, waiting or done" },
+  job_not_newest: { status: 409, meaning: "the document has a later job" },
+  upload_again: {
+    status: 409,
+    meaning: "the file never came, or was not the promised one and was removed; ask `POST /upload`",
+  },
+  job_unfinished: { status: 409, meaning: "a job of the document is under way; wait for its end or cancel it" },
+  reprocess_source_missing: {
+    status: 409,
+    meaning: "the document never got as far as that; begin at an earlier stage",
+  },
+  already_exists: { status: 409, meaning: "a row with this key exists" },
+  missing_reference: { status: 409, meaning: "something that this refers to has gone meanwhile" },
+  embedding_model_mismatch: {
+    status: 409,
+    meaning: "search found nothing, and documents in its scope were embedded by another model than the one asked",
+  },
+  file_too_large: { status: 413, meaning: "the promised length is over the limit" },
+  upload_too_large: { status: 413, meaning: "more bytes came than were promised" },
+  request_too_large: { status: 413, meaning: "the JSON body is over the limit" },
+  unsupported_media_type: {
+    status: 415,
+    meaning: "the file's type is none that can be read; the detail lists those that can",
+  },
+  unsupported_content_type: { status: 415, meaning: "the request's body is not JSON" },
+  invalid_request: { status: 422, meaning: "fields of the request are not valid; `errors` says which" },
+  empty_file: { status: 422, meaning: "a file of 0 bytes" },
+  ocr_unavailable: { status: 422, meaning: "text recognition was asked for, which this version does not have" },
+  invalid_cursor: { status: 422, meaning: "the cursor is none that this list gave out" },
+  upload_length_mismatch: { status: 422, meaning: "the upload has another length than promised" },
+  upload_type_mismatch: { status: 422, meaning: "the upload declares another type than promised" },
+  upload_form_invalid: { status: 422, meaning: "the PUT is a form without a file, or not a whole form" },
+  upload_interrupted: { status: 422, meaning: "the connection broke before the file was whole; PUT it again" },
+  internal_error: { status: 500, meaning: "our fault; quote the `correlation_id`" },
+  database_error: { status: 500, meaning: "our fault; quote the `correlation_id`" },
+  auth_keys_unavailable: {
+    status: 503,
+    meaning: "the project's public keys, which tokens are verified with, cannot be fetched",
+  },
+  database_unavailable: { status: 503, meaning: "the database cannot be reached" },
+  database_conflict: { status: 503, meaning: "too much at once; the same request can succeed" },
+  transaction_aborted: { status: 503, meaning: "the connection broke in mid-work; nothing was changed" },
+  storage_unavailable: { status: 503, meaning: "the object store cannot be reached" },
+  storage_full: { status: 503, meaning: "the object store has no room" },
+  storage_unauthorized: { status: 503, meaning: "the object store refuses our key, or its bucket is gone" },
+  storage_bucket_missing: { status: 503, meaning: "the object store refuses our key, or its bucket is gone" },
+  embedding_timeout: { status: 503, meaning: "search: embedding the question took too long" },
+  embedding_unavailable: {
+    status: 503,
+    meaning: "search: the question cannot be embedded; below is what each means for jobs",
+  },
+  embedding_rate_limited: {
+    status: 503,
+    meaning: "search: the question cannot be embedded; below is what each means for jobs",
+  },
+  embedding_quota_exhausted: {
+    status: 503,
+    meaning: "search: the question cannot be embedded; below is what each means for jobs",
+  },
+  embedding_unauthorized: {
+    status: 503,
+    meaning: "search: the question cannot be embedded; below is what each means for jobs",
+  },
+  embedding_model_not_found: {
+    status: 503,
+    meaning: "search: the question cannot be embedded; below is what each means for jobs",
+  },
+  embedding_rejected: {
+    status: 503,
+    meaning: "search: the question cannot be embedded; below is what each means for jobs",
+  },
+  embedding_too_large: {
+    status: 503,
+    meaning: "search: the question cannot be embedded; below is what each means for jobs",
+  },
+  embedding_invalid: {
+    status: 503,
+    meaning: "search: the question cannot be embedded; below is what each means for jobs",
+  },
+} as const;
+export type ProblemCode = keyof typeof PROBLEM_CODES;
