@@ -1,12 +1,15 @@
 import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Claim } from "@pipeline/db";
 import { checkContent } from "@pipeline/parsing";
-import { AppError, type Format, isRetryable } from "@pipeline/runtime";
+import { AppError, type Format, isRetryable, toAppError } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
+import { backoffMs } from "./backoff.ts";
 import { createCopyDirectory, removeCopyDirectory } from "./local-copies.ts";
+import { pause } from "./pause.ts";
 
 /** A local copy whose length, sha256 and magic bytes are what the upload promised. */
 export interface VerifiedFile {
@@ -27,9 +30,16 @@ export interface ClaimFile {
   clean(): Promise<void>;
 }
 
-/** Copies go below `copiesDirectory`. */
-export function createClaimFile(claim: Claim, place: { storage: ObjectStore; copiesDirectory: string }): ClaimFile {
-  const { storage, copiesDirectory } = place;
+export interface ClaimFilePlace {
+  storage: ObjectStore;
+  /** Copies go below it. */
+  copiesDirectory: string;
+  /** 0 up to, not including, 1; spreads waits. */
+  random: () => number;
+}
+
+export function createClaimFile(claim: Claim, place: ClaimFilePlace): ClaimFile {
+  const { storage, copiesDirectory, random } = place;
   let fetched: Promise<VerifiedFile> | undefined;
   let directory: string | undefined;
   let isRejected = false;
@@ -41,7 +51,7 @@ export function createClaimFile(claim: Claim, place: { storage: ObjectStore; cop
     directory = await createCopyDirectory(copiesDirectory);
     try {
       const path = join(directory, "document");
-      await download({ claim, storage, path, signal });
+      await downloadPatiently({ claim, storage, path, signal, random });
       return { path, format: await checkContent({ path, mime: claim.mime }) };
     } catch (error) {
       isRejected = !signal.aborted && isVerdict(error);
@@ -64,11 +74,29 @@ function isVerdict(error: unknown): boolean {
   );
 }
 
-interface Download {
+interface Download extends Omit<ClaimFilePlace, "copiesDirectory"> {
   claim: Claim;
-  storage: ObjectStore;
   path: string;
   signal: AbortSignal;
+}
+
+/** Tries with the job in hand, before the stage's own attempts: a download is several calls, each with its own faults. */
+const MOST_TRIES = 3;
+const RETRY_DELAY_MS = 250;
+
+async function downloadPatiently(wanted: Download): Promise<void> {
+  const { signal, random } = wanted;
+  for (let retryCount = 0; ; retryCount += 1) {
+    try {
+      return await download(wanted);
+    } catch (error) {
+      const { retryAfterMs } = toAppError(error);
+      const isLastTry = retryCount + 1 === MOST_TRIES || retryAfterMs !== undefined;
+      if (isLastTry || signal.aborted || !(error instanceof AppError && isRetryable(error))) throw error;
+      await rm(wanted.path, { force: true });
+      await pause(backoffMs({ retryCount, baseMs: RETRY_DELAY_MS, retryAfterMs, random }), signal);
+    }
+  }
 }
 
 /** Counts and hashes while the bytes pass, and stops at the first one too many, whatever the store holds. */

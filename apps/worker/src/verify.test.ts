@@ -3,6 +3,8 @@ import { mkdir, readdir, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { getDocument } from "@pipeline/db";
 import { readHistory, readJob } from "@pipeline/db/testing";
+import { AppError } from "@pipeline/runtime";
+import type { ObjectStore } from "@pipeline/storage";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { makeDue, openWorkerBench, policyOf, readCodes, type WorkerBench, workThrough } from "./worker.fixture.ts";
@@ -24,6 +26,33 @@ async function secondsUntilDue(jobId: string): Promise<number> {
   );
   return row?.seconds ?? Number.NaN;
 }
+
+describe("a download that fails", () => {
+  const refusing = (times: number): ObjectStore => {
+    let left = times;
+    return {
+      ...bench.storage,
+      download: (key, options) => {
+        left -= 1;
+        if (left < 0) return bench.storage.download(key, options);
+        return Promise.reject(new AppError({ kind: "transient", code: "storage_unavailable", message: "Away." }));
+      },
+    };
+  };
+
+  it("is tried again with the job in hand", async () => {
+    const upload = await bench.submit(policyOf(1));
+    await workThrough(bench.openWorker({ storage: refusing(2), random: () => 0 }));
+    expect(await jobOf(upload.job.job_id)).toMatchObject({ state: "done" });
+    expect(await readCodes(bench.database, upload)).toEqual([]);
+  });
+
+  it("again and again is a failed attempt", async () => {
+    const upload = await bench.submit(policyOf(1));
+    await workThrough(bench.openWorker({ storage: refusing(3), random: () => 0 }));
+    expect(await readCodes(bench.database, upload)).toEqual(["storage_unavailable"]);
+  });
+});
 
 describe("a file that is not there yet", () => {
   it("is waited for, looked for again, and processed once it has arrived", async () => {

@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
 import {
   type BudgetStand,
   enterCircuit,
@@ -14,6 +13,7 @@ import {
 import type { EmbeddingProvider } from "@pipeline/embedding";
 import { AppError } from "@pipeline/runtime";
 import { Deferral } from "../../deferral.ts";
+import { pause } from "../../pause.ts";
 import type { StageContext } from "../../stage-handler.ts";
 
 /** One paid request that is about to be sent. */
@@ -175,15 +175,4 @@ function tooFast(waitMs: number): Deferral {
     message: "As much as the embedding service allows is under way. The document waits for its turn.",
   });
   return new Deferral(reason, waitMs);
-}
-
-/** Waits, unless the signal is aborted: throws its reason then. */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  try {
-    await delay(ms, undefined, { signal });
-  } catch (error) {
-    signal.throwIfAborted();
-    throw error;
-  }
 }

@@ -10,7 +10,8 @@ import { assertVectors, type EmbedResult, judgeEmbeddingFailure, type RateHints 
 import { type AppError, isRetryable, toAppError } from "@pipeline/runtime";
 import { backoffMs } from "../../backoff.ts";
 import { Deferral } from "../../deferral.ts";
-import { acquirePass, type PaidOrder, type Pass, pause } from "./acquire-pass.ts";
+import { pause } from "../../pause.ts";
+import { acquirePass, type PaidOrder, type Pass } from "./acquire-pass.ts";
 
 export interface PaidEmbeddings extends EmbedResult {
   /** Open: the caller records what was paid together with what it stores. */
