@@ -23,7 +23,18 @@ export interface Database extends Queryable {
    * when LISTEN is in force, or the first try to bring it about has failed.
    */
   listen(channel: string, listener: ChannelListener): Promise<() => Promise<void>>;
+  /** The pool as it is at this moment. */
+  connections(): Connections;
   close(): Promise<void>;
+}
+
+export interface Connections {
+  in_use: number;
+  idle: number;
+  /** Statements and transactions that wait for a connection. */
+  waiting: number;
+  /** The most that the pool opens. */
+  limit: number;
 }
 
 export interface PostgresOptions {
@@ -111,6 +122,7 @@ export function buildDatabase(parts: DatabaseParts): Database {
     snapshot: (work) =>
       runTransaction(parts.pool, { schema, begin: `begin isolation level repeatable read, read only;${limits}`, work }),
     listen: parts.listen,
+    connections: () => countConnections(parts.pool),
     close: () => (closed ??= parts.close()),
   };
 }
@@ -124,6 +136,11 @@ const TRANSACTION_LIMITS = `
   set local idle_in_transaction_session_timeout = '10s';
   set local lock_timeout = '10s';
   set local statement_timeout = '${STATEMENT_TIMEOUT_MS}ms'`;
+
+function countConnections(pool: Pool): Connections {
+  const { totalCount, idleCount, waitingCount } = pool;
+  return { in_use: totalCount - idleCount, idle: idleCount, waiting: waitingCount, limit: pool.options.max };
+}
 
 /** A connection in use; once `broken` it must not go back into the pool. */
 interface Connection {

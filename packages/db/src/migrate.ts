@@ -52,6 +52,11 @@ export async function checkSchemaVersion(database: Database, directory = MIGRATI
   throw mismatch(code, `Schema ${database.schemaName} is at version ${found}, this code needs ${expected}: ${remedy}.`);
 }
 
+/** The schema version that this code was written for. */
+export async function codeSchemaVersion(directory = MIGRATIONS_DIRECTORY): Promise<number> {
+  return (await readMigrations(directory)).at(-1)?.version ?? 0;
+}
+
 const MIGRATIONS_DIRECTORY = join(import.meta.dirname, "../../../migrations");
 
 interface MigrationFile {

@@ -1,3 +1,4 @@
+export * from "./create-probe.ts";
 export * from "./environment.ts";
 export * from "./errors.ts";
 export * from "./explain-failure.ts";

@@ -1,7 +1,6 @@
 import { checkSchemaVersion, getWorkerHealth, type Database } from "@pipeline/db";
-import { toAppError } from "@pipeline/runtime";
+import { createProbe, toAppError } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
-import { createProbe } from "./create-probe.ts";
 
 export const HEALTH_PARTS = ["database", "schema", "storage", "embedder", "workers"] as const;
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { AppError } from "@pipeline/runtime";
+import { AppError } from "./errors.ts";
 
 export interface ProbeOptions {
   /** After this long the part counts as out of order. */
