@@ -4,12 +4,19 @@ import type { Queryable } from "./queryable.ts";
 /** Tries to reach the provider before a withdrawal is given up: some four hours. */
 const MOST_TRIES = 8;
 
+const abandonedRow = z.object({
+  submission_id: z.string(),
+  /** It may have become a job of the provider's. */
+  was_sent: z.boolean(),
+});
+
 /**
- * Ends the open submissions whose jobs were cancelled, are done without them, or are gone; answers how many. Dead letters
+ * Ends the open submissions whose jobs were cancelled, are done without them, or are gone; answers which. Dead letters
  * keep theirs: who redrives one goes on with what has been paid. The lock makes who revives a job at this moment wait.
  */
-export function closeAbandoned(db: Queryable, limit: number): Promise<number> {
-  return db.run(
+export function closeAbandoned(db: Queryable, limit: number): Promise<z.infer<typeof abandonedRow>[]> {
+  return db.many(
+    abandonedRow,
     `with over as materialized (
        select p.submission_id from ${db.schema}.provider_jobs p cross join lateral (
          select j.job_id from ${db.schema}.upload_jobs j
@@ -30,7 +37,8 @@ export function closeAbandoned(db: Queryable, limit: number): Promise<number> {
          cancel_due_at = now() + case when p.provider_job_id is null then interval '1 minute' else interval '0' end
      where p.ended_at is null
        and (p.submission_id = any (array(select submission_id from over))
-         or p.submission_id = any (array(select submission_id from gone)))`,
+         or p.submission_id = any (array(select submission_id from gone)))
+     returning p.submission_id, p.provider_job_id is not null or p.attempted_at is not null as was_sent`,
     [limit],
   );
 }

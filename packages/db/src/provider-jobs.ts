@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { maybeOne, one, type Queryable } from "./queryable.ts";
+import { recordLostSpend, recordSpend, releaseBudget } from "./spending.ts";
 
 /** A document that was sent to a provider, or is about to be, as the parse stage sees it. */
 const submissionRow = z.object({
@@ -126,14 +127,19 @@ export interface SubmissionEnd {
   outcome: Exclude<SubmissionOutcome, "withdrawn">;
   /** Of the failure. */
   code?: string;
-  cost?: { page_count: number; credits: number; is_estimate: boolean };
+  cost?: { page_count: number; credits: number; is_estimate: boolean; cost_usd: number };
+  /** Without a cost: certainly nothing will be billed. */
+  is_free?: boolean;
   /** The provider may still be at work and is to be told to stop. */
   withdraw?: boolean;
 }
 
-/** The job waits for this submission no longer; its next attempt begins another. In the transaction that says why. */
+/**
+ * The job waits for this submission no longer; its next attempt begins another. In the transaction that says why, and last
+ * in it: what was set aside under the submission's id is accounted for, which locks the sums that all workers write to.
+ */
 export async function endSubmission(tx: Queryable, end: SubmissionEnd): Promise<void> {
-  const { submission_id, outcome, code, cost, withdraw = false } = end;
+  const { submission_id, outcome, code, cost, is_free = false, withdraw = false } = end;
   await tx.run(
     `update ${tx.schema}.provider_jobs
      set ended_at = now(), outcome = $2, code = $3, page_count = $4, credits = $5, is_credits_estimate = $6,
@@ -149,6 +155,10 @@ export async function endSubmission(tx: Queryable, end: SubmissionEnd): Promise<
       withdraw,
     ],
   );
+  if (cost !== undefined) {
+    await recordSpend(tx, { reservation_id: submission_id, cost_usd: cost.cost_usd, pages: cost.page_count });
+  } else if (is_free) await releaseBudget(tx, submission_id);
+  else await recordLostSpend(tx, submission_id);
 }
 
 /** How many of the job's submissions the provider forgot. */

@@ -1,12 +1,10 @@
 import { randomUUID } from "node:crypto";
 import {
-  type BudgetStand,
   enterCircuit,
   findProviderPause,
   type ProviderRates,
   releaseBudget,
   releaseProbe,
-  reserveBudget,
   reserveProviderCall,
   settleProviderCall,
 } from "@pipeline/db";
@@ -15,6 +13,7 @@ import { AppError } from "@pipeline/runtime";
 import { Deferral } from "../../deferral.ts";
 import { pause } from "../../pause.ts";
 import type { StageContext } from "../../stage-handler.ts";
+import { setAside } from "../set-aside.ts";
 
 /** One paid request that is about to be sent. */
 export interface PaidOrder {
@@ -52,7 +51,7 @@ const BURST_SECONDS = 10;
 export async function acquirePass(order: PaidOrder): Promise<Pass> {
   const probe_id = await enter(order);
   try {
-    const reservation_id = await setAside(order);
+    const reservation_id = await reserve(order);
     try {
       return { probe_id, reservation_id, lease_id: await takeTurn(order) };
     } catch (error) {
@@ -88,33 +87,16 @@ async function enter({ context, provider }: PaidOrder): Promise<string | undefin
   }
 }
 
-async function setAside({ context, provider, model, user_id, tokens }: PaidOrder): Promise<string> {
-  const { database, log, paid } = context;
+async function reserve({ context, provider, model, user_id, tokens }: PaidOrder): Promise<string> {
   const reservation_id = randomUUID();
   const cost_usd = costOf(provider, tokens);
-  const work = { provider: provider.name, model, user_id, reservation_id, cost_usd, budgets: paid.budgets };
-  const { is_reserved, exhausted, warnings, day_ends_ms } = await reserveBudget(database, work);
-  for (const { scope, budget_usd, used_usd } of warnings) {
-    log.warn({ scope, budget_usd, used_usd }, "most of today's budget is used");
-  }
-  if (is_reserved) return reservation_id;
-  throw new Deferral(budgetExhausted(exhausted), day_ends_ms);
+  await setAside(context.database, { provider: provider.name, model, user_id, reservation_id, cost_usd }, context);
+  return reservation_id;
 }
 
 /** What so many tokens cost, in US dollars. */
 export function costOf({ usdPerMillionTokens }: EmbeddingProvider, tokens: number): number {
   return (tokens * usdPerMillionTokens) / 1_000_000;
-}
-
-function budgetExhausted(exhausted: readonly BudgetStand[]): AppError {
-  const scope = exhausted.some((stand) => stand.scope === "everybody") ? "everybody" : "user";
-  const whose = scope === "everybody" ? "Today's budget" : "The user's budget for today";
-  return new AppError({
-    kind: "transient",
-    code: "budget_exhausted",
-    message: `${whose} for paid services is used up. The document goes on tomorrow, or once the budget is raised.`,
-    details: { scope },
-  });
 }
 
 /** Answers the lease of a request whose turn it is. */

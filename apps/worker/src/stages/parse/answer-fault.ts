@@ -41,6 +41,6 @@ export async function answerFault(
     const delayMs = backoffMs({ retryCount: fault_count, baseMs: FAULT_DELAY_MS, retryAfterMs, random });
     return waitForProvider(step, submission, { delayMs, result: isRefused ? "refused" : "fault" });
   }
-  if (isReplaceable(step, thrown)) return fallBack(step, submission, thrown);
+  if (isReplaceable(step, thrown)) return fallBack(step, submission, { error: thrown });
   throw thrown;
 }

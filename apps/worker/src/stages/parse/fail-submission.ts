@@ -9,12 +9,12 @@ import { storeDocument } from "./store-document.ts";
 export async function failSubmission(
   step: Step,
   submission: Submission,
-  failure: { error: AppError; outcome?: "failed" | "timed_out" },
+  failure: { error: AppError; outcome?: "failed" | "timed_out"; isFree?: boolean },
 ): Promise<StageOutcome> {
-  const { error, outcome = "failed" } = failure;
-  if (isReplaceable(step, error)) return fallBack(step, submission, error);
+  const { error, outcome = "failed", isFree = false } = failure;
+  if (isReplaceable(step, error)) return fallBack(step, submission, { error, isFree });
   const { submission_id } = submission;
-  const end = { submission_id, outcome, code: error.code, withdraw: outcome === "timed_out" };
+  const end = { submission_id, outcome, code: error.code, is_free: isFree, withdraw: outcome === "timed_out" };
   return { kind: "fail", error, write: (tx) => endSubmission(tx, end) };
 }
 
@@ -26,10 +26,11 @@ export function isReplaceable({ context, setup }: Step, error: AppError): boolea
 /** Reads the document here in the provider's place, and says so in the event, in its notes and beside the pages. */
 export async function fallBack(
   { job, context }: Step,
-  { submission_id }: Submission,
-  error: AppError,
+  { submission_id, provider_job_id, attempt_age_ms }: Submission,
+  { error, isFree = false }: { error: AppError; isFree?: boolean },
 ): Promise<StageOutcome> {
   const { code } = error;
+  const is_free = isFree || (provider_job_id === null && attempt_age_ms === null);
   context.log.warn({ err: error, submission_id }, "local parser stands in");
   const document = await readLocally(context);
   const note = {
@@ -40,6 +41,6 @@ export async function fallBack(
     document: { ...document, notes: [note, ...document.notes] },
     fallbackCode: code,
     detail: { fallback_for: { provider: PROVIDER, code } },
-    write: (tx) => endSubmission(tx, { submission_id, outcome: "replaced", code, withdraw: true }),
+    write: (tx) => endSubmission(tx, { submission_id, outcome: "replaced", code, is_free, withdraw: true }),
   });
 }

@@ -1,4 +1,4 @@
-import { diagnose, type RegisteredUpload } from "@pipeline/db";
+import { diagnose, getSpendingToday, listSpending, type RegisteredUpload } from "@pipeline/db";
 import { findFaults, interceptStatements, observeJob } from "@pipeline/db/testing";
 import type { LlamaParseClient } from "@pipeline/llamaparse";
 import type { LlamaParse } from "@pipeline/mocks";
@@ -83,9 +83,9 @@ it.each(["before", "after"] as const)(
     const called = whole.steps.indexOf("call submit");
     const stored = whole.steps.findIndex((step) => step.includes(".page_sources"));
     expect(called).toBeGreaterThan(0);
-    // What is stored of the submission and the end of the transaction come behind.
-    expect(whole.steps.slice(stored + 2, stored + 3)).toEqual(["commit"]);
-    for (let nth = 1; nth <= stored + 3; nth += 1) {
+    // What is stored of the submission, what it cost and the end of the transaction come behind.
+    expect(whole.steps.slice(stored + 3, stored + 4)).toEqual(["commit"]);
+    for (let nth = 1; nth <= stored + 4; nth += 1) {
       const { upload, steps } = await walk({ nth, moment });
       const told = `${moment} step ${nth}: ${steps[nth - 1]?.replace(/\s+/g, " ").slice(0, 90) ?? ""}`;
       expect(steps, told).toHaveLength(nth);
@@ -97,6 +97,9 @@ it.each(["before", "after"] as const)(
       expect({ told, jobs: file?.job_count }).toEqual({ told, jobs: 1 });
     }
     expect(emulator.stats().paid_again_count).toBe(0);
+    const [spent] = await listSpending(bench.database, { days: 1 });
+    expect(spent).toMatchObject({ request_count: documents, lost_request_count: 0 });
+    expect(await getSpendingToday(bench.database)).toMatchObject({ reserved_usd: 0 });
     const diagnoses = await diagnose(bench.database);
     expect(diagnoses.filter(({ severity, total }) => severity === "error" && total > 0)).toEqual([]);
   },

@@ -1,6 +1,6 @@
 import type { LlamaParseSetup } from "@pipeline/composition";
 import { type Claim, type Look, recordLook, type Submission } from "@pipeline/db";
-import type { CallOptions } from "@pipeline/llamaparse";
+import { type CallOptions, USD_PER_CREDIT } from "@pipeline/llamaparse";
 import type { StageContext, Wait } from "../../stage-handler.ts";
 
 /** One call of the parse stage. */
@@ -17,6 +17,10 @@ export type Submitted = Submission & { provider_job_id: string };
 export const SUBMIT_AGAIN = "submit again";
 
 export const PROVIDER = "llamaparse";
+
+export function usdOf(credits: number): number {
+  return credits * USD_PER_CREDIT;
+}
 
 export function callOptions({ job, context }: Step): CallOptions {
   return { signal: context.signal, correlationId: job.correlation_id };

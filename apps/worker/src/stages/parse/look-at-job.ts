@@ -4,7 +4,15 @@ import { AppError, LIMITS } from "@pipeline/runtime";
 import type { StageOutcome } from "../../stage-handler.ts";
 import { isFault } from "./answer-fault.ts";
 import { failSubmission } from "./fail-submission.ts";
-import { callOptions, PROVIDER, type Step, SUBMIT_AGAIN, type Submitted, waitForProvider } from "./llamaparse-step.ts";
+import {
+  callOptions,
+  PROVIDER,
+  type Step,
+  SUBMIT_AGAIN,
+  type Submitted,
+  usdOf,
+  waitForProvider,
+} from "./llamaparse-step.ts";
 import { storeDocument } from "./store-document.ts";
 
 /** Looks get rarer as the provider's job ages: a quarter of its age, within these bounds. */
@@ -15,7 +23,7 @@ const LONGEST_LOOK_MS = 60_000;
 export async function lookAtJob(step: Step, submission: Submitted): Promise<StageOutcome | typeof SUBMIT_AGAIN> {
   try {
     const job = await step.setup.client.status(submission.provider_job_id, callOptions(step));
-    if (job.failure !== null) return await failSubmission(step, submission, { error: job.failure });
+    if (job.failure !== null) return await failSubmission(step, submission, { error: job.failure, isFree: true });
     return isEnded(job) ? await collect(step, submission) : await waitForEnd(step, submission);
   } catch (error) {
     if (error instanceof AppError && error.code === NOT_FOUND) return resubmit(step, submission, error);
@@ -76,10 +84,11 @@ function isVerdict(error: unknown): error is AppError {
 /** Until billing has settled the provider says 0 or nothing; the price is per page that was read. */
 function costOf({ document, failed_pages, credits }: ProviderResult, submission: Submitted) {
   const page_count = document.pages.length;
-  if (credits !== null && credits > 0) return { page_count, credits, is_estimate: false };
+  if (credits !== null && credits > 0) return { page_count, credits, is_estimate: false, cost_usd: usdOf(credits) };
   const tier = TIERS.find((name) => name === submission.tier);
   const price = tier === undefined ? 0 : CREDITS_PER_PAGE[tier];
-  return { page_count, credits: (page_count - failed_pages.length) * price, is_estimate: true };
+  const estimate = (page_count - failed_pages.length) * price;
+  return { page_count, credits: estimate, is_estimate: true, cost_usd: usdOf(estimate) };
 }
 
 /** A provider that forgets whatever it is sent is not paid for ever. */

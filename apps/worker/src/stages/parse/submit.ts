@@ -1,20 +1,31 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { beginAttempt, openSubmission, storeProviderJob, type Submission } from "@pipeline/db";
-import { isEnded, type ProviderJob, type WebhookTarget } from "@pipeline/llamaparse";
-import { AppError, isRetryable } from "@pipeline/runtime";
+import { CREDITS_PER_PAGE, isEnded, type ProviderJob, type WebhookTarget } from "@pipeline/llamaparse";
+import { AppError, isRetryable, LIMITS } from "@pipeline/runtime";
 import type { VerifiedFile } from "../../claim-file.ts";
 import type { StageOutcome } from "../../stage-handler.ts";
+import { setAside } from "../set-aside.ts";
 import { answerFault } from "./answer-fault.ts";
 import { failSubmission } from "./fail-submission.ts";
-import { callOptions, PROVIDER, type Step, type SUBMIT_AGAIN, waitForProvider } from "./llamaparse-step.ts";
+import { callOptions, PROVIDER, type Step, type SUBMIT_AGAIN, usdOf, waitForProvider } from "./llamaparse-step.ts";
 import { FIRST_LOOK_MS, lookAtJob } from "./look-at-job.ts";
 
-/** Stores what is about to be sent, once the file is known to be the promised one. */
+/**
+ * Stores what is about to be sent, once the file is known to be the promised one, and sets aside what it may cost. Throws
+ * Deferral where a budget has no room; what has been sent is finished whatever the budgets say.
+ */
 export async function beginSubmission({ job, context, setup }: Step): Promise<Submission> {
   await context.file();
   const { tier, version } = setup;
-  const opened = { submission_id: randomUUID(), tier, version, webhook_secret: randomBytes(32).toString("base64url") };
-  await context.save((tx) => openSubmission(tx, { ...opened, job_id: job.job_id, provider: PROVIDER }));
+  const { job_id, user_id, bytes_len } = job;
+  const submission_id = randomUUID();
+  const opened = { submission_id, tier, version, webhook_secret: randomBytes(32).toString("base64url") };
+  const cost_usd = usdOf(expectedPages(bytes_len) * CREDITS_PER_PAGE[tier]);
+  const work = { provider: PROVIDER, model: tier, user_id, reservation_id: submission_id, cost_usd };
+  await context.save(async (tx) => {
+    await openSubmission(tx, { ...opened, job_id, provider: PROVIDER });
+    await setAside(tx, work, context);
+  });
   return {
     ...opened,
     provider_job_id: null,
@@ -24,6 +35,14 @@ export async function beginSubmission({ job, context, setup }: Step): Promise<Su
     fault_count: 0,
     callback_count: 0,
   };
+}
+
+/** Few pages are smaller, in any of the formats. */
+const LEAST_PAGE_BYTES = 2_000;
+
+/** Rather too many: how many there are the provider says at the end. */
+function expectedPages(bytesLen: number): number {
+  return Math.min(LIMITS.maxPages, Math.ceil(bytesLen / LEAST_PAGE_BYTES));
 }
 
 /**
@@ -52,7 +71,7 @@ export async function submit(
   const sent = await send(step, submission, file);
   if (!(sent instanceof AppError)) return keep(step, submission, sent);
   if (isRetryable(sent)) return answerFault(step, submission, { thrown: sent, isRefused: true });
-  return failSubmission(step, submission, { error: sent });
+  return failSubmission(step, submission, { error: sent, isFree: true });
 }
 
 /** Answers with an error where the provider refused, so that there is certainly no job. */

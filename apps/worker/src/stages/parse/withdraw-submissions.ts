@@ -3,6 +3,8 @@ import {
   type Database,
   deleteOldCallbacks,
   finishWithdrawal,
+  recordLostSpend,
+  releaseBudget,
   takeWithdrawals,
   type Withdrawal,
 } from "@pipeline/db";
@@ -24,7 +26,10 @@ export async function withdrawSubmissions(
   client: LlamaParseClient,
   { database, log, signal }: { database: Database; log: Logger; signal: AbortSignal },
 ): Promise<void> {
-  await closeAbandoned(database, MOST_AT_ONCE);
+  for (const { submission_id, was_sent } of await closeAbandoned(database, MOST_AT_ONCE)) {
+    // Should this process end here, it stays set aside, which today's budgets count like spent.
+    await (was_sent ? recordLostSpend(database, submission_id) : releaseBudget(database, submission_id));
+  }
   for (const withdrawal of await takeWithdrawals(database, MOST_AT_ONCE)) {
     const { submission_id, is_last_try } = withdrawal;
     const is_told = await tell(client, withdrawal, { log, signal });
