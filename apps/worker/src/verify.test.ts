@@ -27,19 +27,20 @@ async function secondsUntilDue(jobId: string): Promise<number> {
   return row?.seconds ?? Number.NaN;
 }
 
-describe("a download that fails", () => {
-  const refusing = (times: number): ObjectStore => {
-    let left = times;
-    return {
-      ...bench.storage,
-      download: (key, options) => {
-        left -= 1;
-        if (left < 0) return bench.storage.download(key, options);
-        return Promise.reject(new AppError({ kind: "transient", code: "storage_unavailable", message: "Away." }));
-      },
-    };
+/** Is away at the first downloads. */
+function refusing(times: number): ObjectStore {
+  let left = times;
+  return {
+    ...bench.storage,
+    download: (key, options) => {
+      left -= 1;
+      if (left < 0) return bench.storage.download(key, options);
+      return Promise.reject(new AppError({ kind: "transient", code: "storage_unavailable", message: "Away." }));
+    },
   };
+}
 
+describe("a download that fails", () => {
   it("is tried again with the job in hand", async () => {
     const upload = await bench.submit(policyOf(1));
     await workThrough(bench.openWorker({ storage: refusing(2), random: () => 0 }));
