@@ -42,8 +42,8 @@ interface Place {
 function finishOperation(operation: ContractOperation, { path, described }: Place): ContractOperation {
   const headers = ["CorrelationId", ...(described?.headers ?? [])];
   return {
-    ...operation,
     ...(described === undefined ? {} : introduce(described)),
+    ...operation,
     parameters: [
       ...operation.parameters.map(finishParameter),
       ...headers.map((name) => ({ $ref: `#/components/parameters/${name}` })),
@@ -72,8 +72,8 @@ function finishResponses(operation: ContractOperation, { described }: Place): Re
   const statuses = new Set([...Object.keys(operation.responses), ...Object.keys(answers)]);
   return Object.fromEntries(
     [...statuses].toSorted().map((status) => {
-      const { description = "", ...response } = operation.responses[status] ?? {};
-      const answer = answers[status] ?? { description };
+      const response = operation.responses[status] ?? { description: "" };
+      const answer = answers[status] ?? { description: response.description };
       const headers = headersOf(status, answer.headers ?? []);
       if (response.content?.[PROBLEM_TYPE] === undefined) {
         return [status, { ...withExample(response, answer.example), description: answer.description, headers }];

@@ -47,7 +47,7 @@ export const contract = fastifyPlugin(
       theme: { title: "Upload pipeline" },
       transformSpecification: describe,
       transformSpecificationClone: false,
-      uiConfig: { docExpansion: "list", tryItOutEnabled: false, persistAuthorization: false },
+      uiConfig: { layout: "BaseLayout", docExpansion: "list", tryItOutEnabled: false, persistAuthorization: false },
     });
   },
   { name: "contract" },

@@ -18,6 +18,8 @@ const PATH = `${DOCUMENT_ID}/${JOB_ID}`;
 const TOKEN = "eyJhbGciOiJIUzI1NiJ9.e30.link";
 const STORAGE = "https://storage.example.com/storage/v1";
 
+const REQUEST = { filename: FILENAME, mime: MIME, bytes_len: BYTES_LEN, sha256: SHA256, metadata: METADATA };
+
 const UPLOAD = {
   job_id: JOB_ID,
   document_id: DOCUMENT_ID,
@@ -47,7 +49,7 @@ export const uploadOperations: Operations = {
       "Makes the document and its job, and signs a link for the bytes. The same file again is the same document and " +
       "job: `duplicate` is true, and the link is there while the bytes are missing. After a failure a new job is made.",
     codes: ["file_too_large", "unsupported_media_type", "empty_file", "ocr_unavailable", ...STORAGE_CODES],
-    body: { filename: FILENAME, mime: MIME, bytes_len: BYTES_LEN, sha256: SHA256, metadata: METADATA },
+    body: REQUEST,
     answers: {
       200: {
         description: "This file is under way or done already.",
@@ -63,6 +65,38 @@ export const uploadOperations: Operations = {
         },
       },
       201: { description: "A new job waits for the bytes.", example: UPLOAD, headers: ["Location"] },
+    },
+  },
+  [`POST ${API_PREFIX}/upload/batch`]: {
+    id: "createUploads",
+    tag: "uploads",
+    access: "user",
+    summary: "Promise many files at once",
+    description:
+      "Each file by itself, as `POST /upload` takes it: one that is refused stops none of the others. The results stand " +
+      "in the files' order, each with the status that `POST /upload` would have answered.",
+    body: { files: [REQUEST, { ...REQUEST, filename: "empty.txt", mime: "text/plain", bytes_len: 0 }] },
+    answers: {
+      207: {
+        description: "What came of each file.",
+        example: {
+          results: [
+            { status: 201, upload: UPLOAD, problem: null },
+            {
+              status: 422,
+              upload: null,
+              problem: {
+                type: "about:blank",
+                title: "Unprocessable Entity",
+                status: 422,
+                code: "empty_file",
+                detail: "The file is empty.",
+                correlation_id: CORRELATION_ID,
+              },
+            },
+          ],
+        },
+      },
     },
   },
   [`GET ${API_PREFIX}/upload/limits`]: {
@@ -82,6 +116,9 @@ export const uploadOperations: Operations = {
           max_metadata_bytes: 4_096,
           max_request_bytes: 65_536,
           max_page_size: 100,
+          max_batch_files: 100,
+          max_batch_bytes: 1_048_576,
+          max_streams: 5,
           search: {
             max_query_chars: 2_000,
             max_results: 10,
