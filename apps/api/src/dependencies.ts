@@ -12,6 +12,8 @@ export interface ApiDependencies {
   /** A disk store's upload links are served by the API itself; any other store serves its own. */
   storage: ObjectStore | DiskStore;
   embedder: Embedder;
+  /** Asks the parsing provider, without cost, whether it would serve the workers; undefined where they read themselves. */
+  checkParser?: (() => Promise<void>) | undefined;
   /** Asks the embedding provider, without cost, whether it would serve us; undefined where nothing outside embeds. */
   checkEmbedder?: (() => Promise<void>) | undefined;
   notifier: Notifier;

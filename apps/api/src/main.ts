@@ -1,6 +1,7 @@
 import {
   createEmbedder,
   createEmbedderCheck,
+  createParserCheck,
   listenPort,
   openDatabase,
   openStorage,
@@ -43,13 +44,15 @@ async function start({ environment, build }: ApiConfig): Promise<void> {
   await checkSchemaVersion(database);
   const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });
   const checkEmbedder = createEmbedderCheck(environment);
-  await selfTest({ storage, checkEmbedder }, log);
+  const checkParser = createParserCheck(environment);
+  await selfTest({ storage, checkParser, checkEmbedder }, log);
   const notifier = createNotifier(database, { onError: (err) => log.warn({ err }, "wake-up not sent") });
   const tokens = await tokenSettings(environment);
   const api = await buildApi({
     database,
     storage,
     embedder: createEmbedder(environment),
+    checkParser,
     checkEmbedder,
     notifier,
     verifyToken: createTokenVerifier(tokens),

@@ -9,6 +9,7 @@ import {
   createEmbedder,
   createEmbedderCheck,
   createLlamaParse,
+  createParserCheck,
   dataDirectory,
   openDatabase,
   openStorage,
@@ -60,7 +61,8 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
     const address = { url: "" };
     const storage = await openStorage(environment, { publicUrl: () => address.url });
     const checkEmbedder = createEmbedderCheck(environment);
-    await selfTest({ storage, checkEmbedder }, log);
+    const checkParser = createParserCheck(environment);
+    await selfTest({ storage, checkParser, checkEmbedder }, log);
     const embedder = createEmbedder(environment);
     const notifier = createNotifier(database, { onError: (err) => log.warn({ err }, "wake-up not sent") });
     closers.push(() => notifier.close());
@@ -75,7 +77,8 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
     const secret = await tokenSecret(environment);
     const verifyToken = createTokenVerifier({ secret });
     const verifyService = createServiceVerifier({ secret });
-    const system = { database, storage, embedder, checkEmbedder, notifier, verifyToken, verifyService, log };
+    const checks = { checkParser, checkEmbedder };
+    const system = { database, storage, embedder, ...checks, notifier, verifyToken, verifyService, log };
     const api = await buildApi({ ...system, settings: settingsFrom(environment) });
     closers.push(() => closeApi(api));
     address.url = await api.listen({ host: environment.SERVICE_HOST, port });

@@ -2,6 +2,7 @@ import {
   createEmbedder,
   createEmbedderCheck,
   createLlamaParse,
+  createParserCheck,
   openDatabase,
   openStorage,
   publicUrl,
@@ -44,7 +45,8 @@ async function runWorker({ environment, options }: WorkerConfig, to: Logger): Pr
   const database = await openDatabase(environment, "worker", to);
   const schemaVersion = await checkSchemaVersion(database);
   const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });
-  await selfTest({ storage, checkEmbedder: createEmbedderCheck(environment) }, to);
+  const checks = { checkParser: createParserCheck(environment), checkEmbedder: createEmbedderCheck(environment) };
+  await selfTest({ storage, ...checks }, to);
   const embedder = createEmbedder(environment);
   const llamaparse = createLlamaParse(environment);
   const parser = createParser(llamaparse);

@@ -2,22 +2,25 @@ import { type AppError, isRetryable, type Logger, toAppError } from "@pipeline/r
 import type { DiskStore, SupabaseStore } from "@pipeline/storage";
 
 interface SelfTest {
-  part: "storage" | "embedder";
-  run: () => Promise<void>;
+  part: "storage" | "parser" | "embedder";
+  run: Check;
 }
 
+type Check = () => Promise<void>;
+
 /**
- * Tries whatever outside service is configured, once, before anything is served: an object is written, read and removed
- * and the provider asked for its models. What no waiting mends (a bucket of other limits, a key that is refused) is
+ * Tries whatever outside service is configured, once, before anything is served: an object is written, read and removed,
+ * and the providers are asked for what they list without cost. What no waiting mends (a bucket of other limits, a key that is refused) is
  * thrown, and the process ends. What may pass is logged with its code; health goes on asking.
  */
 export async function selfTest(
-  services: { storage: DiskStore | SupabaseStore; checkEmbedder?: (() => Promise<void>) | undefined },
+  services: { storage: DiskStore | SupabaseStore; checkParser?: Check | undefined; checkEmbedder?: Check | undefined },
   log: Logger,
 ): Promise<void> {
-  const { storage, checkEmbedder } = services;
+  const { storage, checkParser, checkEmbedder } = services;
   const tests: SelfTest[] = [
     ...(storage.kind === "disk" ? [] : [{ part: "storage" as const, run: () => storage.check() }]),
+    ...(checkParser === undefined ? [] : [{ part: "parser" as const, run: checkParser }]),
     ...(checkEmbedder === undefined ? [] : [{ part: "embedder" as const, run: checkEmbedder }]),
   ];
   const faults = await Promise.all(tests.map((test) => runTest(test, log)));

@@ -53,6 +53,7 @@ const CALLS: [string, (options?: { signal: AbortSignal }) => Promise<unknown>][]
   ["status", (options) => client.status("job-1", options)],
   ["result", (options) => client.result("job-1", options)],
   ["cancel", (options) => client.cancel("job-1", options)],
+  ["check", (options) => client.check(options)],
 ];
 
 function text(body: string, status = 200): LoopbackAnswer {

@@ -59,6 +59,8 @@ export interface LlamaParseClient {
   result: (id: string, options?: ResultOptions) => Promise<ProviderResult>;
   /** Resolves once the job runs no more, whoever ended it. */
   cancel: (id: string, options?: CallOptions) => Promise<void>;
+  /** Lists a single job, which costs nothing: the address answers, and the key is good there. */
+  check: (options?: CallOptions) => Promise<void>;
   /** Waits for calls in hand. */
   close: () => Promise<void>;
 }
@@ -86,6 +88,7 @@ export function createLlamaParseClient(options: LlamaParseOptions): LlamaParseCl
     status: (id, call = {}) => getJob(client, id, call),
     result: (id, call = {}) => getResult(client, id, call),
     cancel: (id, call = {}) => cancel(client, id, call),
+    check: (call = {}) => check(client, call),
     close: () => connection.close(),
   };
 }
@@ -197,6 +200,17 @@ async function cancel(client: Client, id: string, call: CallOptions): Promise<vo
     // A job at its end is refused, and the service does not say that this is why.
     if (!(await isGone(client, id, call))) throw error;
   }
+}
+
+async function check({ connection, settings }: Client, call: CallOptions): Promise<void> {
+  await connection.send({
+    method: "GET",
+    path: "/api/v2/parse?page_size=1",
+    timeoutMs: settings.callTimeoutMs,
+    maxBytes: MAX_JOB_BYTES,
+    answer: z.object({ items: z.array(z.unknown()) }),
+    ...call,
+  });
 }
 
 async function isGone(client: Client, id: string, call: CallOptions): Promise<boolean> {

@@ -2,7 +2,7 @@ import { checkSchemaVersion, getWorkerHealth, type Database } from "@pipeline/db
 import { createProbe, toAppError } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
 
-export const HEALTH_PARTS = ["database", "schema", "storage", "embedder", "workers"] as const;
+export const HEALTH_PARTS = ["database", "schema", "storage", "parser", "embedder", "workers"] as const;
 
 /** A part that does not work, and why. */
 export interface FailingPart {
@@ -22,34 +22,38 @@ export interface HealthReport {
 
 /** The storage probe writes, reads and deletes an object. */
 const STORAGE_KEEP_MS = 5_000;
-/** Each question to the embedding provider counts against our rate there. */
-const EMBEDDER_KEEP_MS = 60_000;
+/** Each question to a provider counts against our rate there. */
+const PROVIDER_KEEP_MS = 60_000;
 
 interface System {
   database: Database;
   storage: ObjectStore;
+  checkParser?: (() => Promise<void>) | undefined;
   checkEmbedder?: (() => Promise<void>) | undefined;
 }
 
 /** Asks every part at once; never throws. */
 export function createHealthChecks(system: System, timeoutMs: number): () => Promise<HealthReport> {
-  const { database, storage, checkEmbedder = async () => {} } = system;
+  const { database, storage, checkParser = async () => {}, checkEmbedder = async () => {} } = system;
   const fresh = { timeoutMs, keepMs: 0 };
   const askSchema = createProbe(() => checkSchemaVersion(database), fresh);
   const askWorkers = createProbe(() => getWorkerHealth(database), fresh);
   const askStorage = createProbe(() => storage.check(), { timeoutMs, keepMs: STORAGE_KEEP_MS });
-  const askEmbedder = createProbe(checkEmbedder, { timeoutMs, keepMs: EMBEDDER_KEEP_MS });
+  const askParser = createProbe(checkParser, { timeoutMs, keepMs: PROVIDER_KEEP_MS });
+  const askEmbedder = createProbe(checkEmbedder, { timeoutMs, keepMs: PROVIDER_KEEP_MS });
   return async () => {
-    const [schema, workers, stored, embedder] = await Promise.all([
+    const [schema, workers, stored, parser, embedder] = await Promise.all([
       outcomeOf(askSchema()),
       outcomeOf(askWorkers()),
       outcomeOf(askStorage()),
+      outcomeOf(askParser()),
       outcomeOf(askEmbedder()),
     ]);
     return {
       failing: [
         ...schemaFault(schema),
         ...faultOf("storage", stored),
+        ...faultOf("parser", parser),
         ...faultOf("embedder", embedder),
         ...workerFault(workers),
       ],

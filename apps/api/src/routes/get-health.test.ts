@@ -117,13 +117,15 @@ describe("health", () => {
     expect(ready).toMatchObject({ status: 503, body: { failing } });
   });
 
-  it("names what is wrong with a bucket, and with the embedding provider, as exactly as they say", async () => {
+  it("names what is wrong with a bucket, and with the providers, as exactly as they say", async () => {
     const emulator = await startSupabase({ jwtSecret: "the secret of the project's tokens" });
     const { storage: buckets } = createClient(emulator.url, emulator.serviceRoleKey);
     await buckets.createBucket("uploads", { public: true });
     const refused = new AppError({ kind: "permanent", code: "embedding_unauthorized", message: "The key is refused." });
     const checkEmbedder = () => Promise.reject(refused);
-    const app = await buildApi({ ...api.dependencies, storage: createSupabaseStore(emulator), checkEmbedder });
+    const busy = new AppError({ kind: "rate_limited", code: "llamaparse_rate_limited", message: "It is busy." });
+    const checks = { checkEmbedder, checkParser: () => Promise.reject(busy) };
+    const app = await buildApi({ ...api.dependencies, storage: createSupabaseStore(emulator), ...checks });
     const health = await send(app, { path: "root:/health" });
     await app.close();
     await emulator.close();
@@ -136,6 +138,7 @@ describe("health", () => {
           code: "storage_bucket_mismatch",
           detail: expect.stringContaining("differs in public and file_size_limit"),
         },
+        { part: "parser", code: "llamaparse_rate_limited", detail: "It is busy." },
         { part: "embedder", code: "embedding_unauthorized", detail: "The key is refused." },
       ]),
     });
