@@ -51,6 +51,7 @@ const OPTIONS: Omit<WorkerOptions, "copiesDirectory"> = {
 export async function openWorkerBench(): Promise<WorkerBench> {
   const test = await openTestDatabase();
   const { database } = test;
+  const serviceDatabase = test.openAs("worker");
   const directory = await mkdtemp(join(tmpdir(), "worker-test-"));
   const copiesDirectory = join(directory, "copies");
   await mkdir(copiesDirectory);
@@ -70,7 +71,14 @@ export async function openWorkerBench(): Promise<WorkerBench> {
     copiesDirectory,
     logged,
     openWorker: ({ options, ...overrides } = {}) => {
-      const parts = { database, storage, embedder: createLocalEmbedder(), log, random: () => 1, ...overrides };
+      const parts = {
+        database: serviceDatabase,
+        storage,
+        embedder: createLocalEmbedder(),
+        log,
+        random: () => 1,
+        ...overrides,
+      };
       const worker = createWorker({ ...parts, options: { ...OPTIONS, copiesDirectory, ...options } });
       workers.push(worker);
       return worker;

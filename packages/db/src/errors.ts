@@ -3,6 +3,12 @@ import { AppError, type ErrorKind } from "@pipeline/runtime";
 /** SQLSTATE of the errors that our own trigger raises (migrations/0001_initial.sql). */
 export const ILLEGAL_TRANSITION = "UP001";
 
+/** SQLSTATE of a migration that may not create the services' roles; its message, which is ours, says what to do. */
+const ROLES_MISSING = "UP002";
+
+/** SQLSTATE of `refuse_upload`, whose message says which limit it is. */
+const UPLOAD_REFUSED = "UP003";
+
 interface Translation {
   kind: ErrorKind;
   code: string;
@@ -30,11 +36,17 @@ function translationOf(code: string | undefined, thrown: unknown): Translation {
   if (code === ILLEGAL_TRANSITION || isJobCheck(thrown)) {
     return { kind: "conflict", code: "illegal_transition", message: "The job may not make this change." };
   }
+  if (code === ROLES_MISSING) return { kind: "permanent", code: "roles_missing", message: messageOf(thrown) };
+  if (code === UPLOAD_REFUSED) return messageOf(thrown) === "daily" ? DAILY_LIMIT : IN_FLIGHT_LIMIT;
   if (CONFLICTS.has(code)) {
     return { kind: "transient", code: "database_conflict", message: "The database asked to try again." };
   }
   if (isUnavailable(code)) return UNAVAILABLE;
   return BY_SQLSTATE[code] ?? UNEXPECTED;
+}
+
+function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : "";
 }
 
 /** Serialization failure, deadlock, lock not available, statement timeout: the same statement can succeed later. */
@@ -50,6 +62,18 @@ function isJobCheck(thrown: unknown): boolean {
     sqlState(thrown) === "23514"
   );
 }
+
+const DAILY_LIMIT: Translation = {
+  kind: "rate_limited",
+  code: "daily_upload_limit",
+  message: "No more files can be uploaded today.",
+};
+
+const IN_FLIGHT_LIMIT: Translation = {
+  kind: "rate_limited",
+  code: "uploads_in_flight_limit",
+  message: "Too many files are being processed. Upload more as they are done.",
+};
 
 const UNAVAILABLE: Translation = {
   kind: "transient",

@@ -35,6 +35,7 @@ export * from "./search.ts";
 export * from "./sessions.ts";
 export * from "./spending-report.ts";
 export * from "./spending.ts";
+export { readUploadUsage, type UploadAllowance } from "./upload-counts.ts";
 export * from "./uploads.ts";
 export * from "./wakeup.ts";
 export * from "./webhook-log.ts";

@@ -11,6 +11,8 @@ export interface TestDatabase {
   url: string | undefined;
   /** Another pool on the same database, as another process would have; not on the embedded database. */
   openAnother: () => Database;
+  /** As that service opens it, with no more than its role's privileges; on the embedded database it is the owner's. */
+  openAs: (service: "api" | "worker") => Database;
   close: () => Promise<void>;
 }
 
@@ -38,9 +40,9 @@ async function openOnServer(
   await onServer(server.url, (client) => client.query(`create database ${name} template ${server.template}`));
   const url = withDatabase(server.url, name);
   const opened: Database[] = [];
-  const open = (): Database => {
+  const connect = (role?: string): Database => {
     const database = openPostgres({
-      url,
+      url: role === undefined ? url : `${url}?options=${encodeURIComponent(`-c role=${role}`)}`,
       schemaName,
       applicationName: "test",
       poolSize: 4,
@@ -50,9 +52,10 @@ async function openOnServer(
     return database;
   };
   return {
-    database: open(),
+    database: connect(),
     url,
-    openAnother: open,
+    openAnother: () => connect(),
+    openAs: (service) => connect(`${schemaName}_${service}`),
     close: async () => {
       await Promise.all(opened.map((database) => database.close()));
       await onServer(server.url, (client) => client.query(`drop database ${name} with (force)`));
@@ -72,6 +75,7 @@ async function openInProcess(
     openAnother: () => {
       throw new Error("The embedded database has one connection.");
     },
+    openAs: () => database,
     close: () => database.close(),
   };
 }

@@ -1,0 +1,107 @@
+import { AppError } from "@pipeline/runtime";
+import { z } from "zod";
+import type { Database } from "./database.ts";
+import { TERMINAL_STATES } from "./pipeline.ts";
+import { one, type Queryable } from "./queryable.ts";
+
+/** What one user may have. */
+export interface UploadAllowance {
+  /** Jobs that are not at their end, those of retries and reprocessings among them. */
+  maxInFlight: number;
+  /** Jobs that uploads make on one day (UTC); a file that has a job already makes none. */
+  maxPerDay: number;
+}
+
+/** More than anybody has, and still an integer of Postgres. */
+export const UNLIMITED: UploadAllowance = { maxInFlight: 2_147_483_646, maxPerDay: 2_147_483_646 };
+
+/**
+ * Common table expressions `counted` and `permitted`, for one more upload of the user of `source`, if that has a row. The
+ * user's row stays locked until the end of the transaction, so no two can pass a limit together. `permitted` has a row or
+ * ends the statement with rate_limited `daily_upload_limit` or `uploads_in_flight_limit`.
+ */
+export function countOneUpload(schema: string, input: { source: string; perDay: string; inFlight: string }): string {
+  return `counted as (
+       insert into ${schema}.upload_counts as c (user_id, day, day_count, active_at_most)
+       select user_id, (now() at time zone 'utc')::date, 1, 1 from ${input.source}
+       on conflict (user_id) do update set
+         day = excluded.day, day_count = case when c.day = excluded.day then c.day_count + 1 else 1 end,
+         active_at_most = c.active_at_most + 1
+       returning day_count, active_at_most
+     ), permitted as materialized (
+       select case
+           when day_count > ${input.perDay}::int then ${schema}.refuse_upload('daily')
+           when active_at_most > ${input.inFlight}::int then ${schema}.refuse_upload('in_flight')
+           else true end as is_permitted
+       from counted
+     )`;
+}
+
+/** For an upload whose document is there already. */
+export async function countUpload(tx: Queryable, userId: string, allowance: UploadAllowance): Promise<void> {
+  await one(
+    tx,
+    z.object({ is_permitted: z.boolean() }),
+    `with asking as (select $1::uuid as user_id), ${countOneUpload(tx.schema, { source: "asking", perDay: "$2", inFlight: "$3" })}
+     select is_permitted from permitted`,
+    [userId, allowance.maxPerDay, allowance.maxInFlight],
+  );
+}
+
+/**
+ * Repeats the work where it was refused for uploads in flight and a new count finds room: what the limit is compared with
+ * is not lowered when a job ends.
+ */
+export async function withFreshCount<T>(
+  database: Database,
+  input: { user_id: string; maxInFlight: number },
+  work: () => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      const isInFlight = error instanceof AppError && error.code === "uploads_in_flight_limit";
+      if (!isInFlight || attempt === MAX_ATTEMPTS) throw error;
+      if ((await recount(database, input.user_id)) >= input.maxInFlight) throw error;
+    }
+  }
+}
+
+/** Others may take what a new count found, and their jobs end again. */
+const MAX_ATTEMPTS = 3;
+
+/** Counts the user's jobs that are not at their end; nobody begins one meanwhile. */
+function recount(database: Database, userId: string): Promise<number> {
+  return database.transaction(async (tx) => {
+    // In a statement before the one that counts, which so sees what those that held the lock have committed.
+    await tx.run(`select from ${tx.schema}.upload_counts where user_id = $1 for no key update`, [userId]);
+    const { active_at_most } = await one(
+      tx,
+      z.object({ active_at_most: z.number() }),
+      `update ${tx.schema}.upload_counts set active_at_most = ${countActive(tx.schema)} where user_id = $1
+       returning active_at_most`,
+      [userId],
+    );
+    return active_at_most;
+  });
+}
+
+const usageRow = z.object({ in_flight: z.number(), today: z.number(), resets_at: z.date() });
+
+/** How much of the allowance is used, and when the day ends. */
+export function readUploadUsage(db: Queryable, userId: string): Promise<z.infer<typeof usageRow>> {
+  return one(
+    db,
+    usageRow,
+    `select ${countActive(db.schema)} as in_flight, date_trunc('day', now(), 'utc') + interval '1 day' as resets_at,
+       coalesce((select day_count from ${db.schema}.upload_counts
+         where user_id = $1 and day = (now() at time zone 'utc')::date), 0) as today`,
+    [userId],
+  );
+}
+
+function countActive(schema: string): string {
+  const states = TERMINAL_STATES.map((state) => `'${state}'`).join(", ");
+  return `(select count(*)::int from ${schema}.upload_jobs where user_id = $1 and state not in (${states}))`;
+}
