@@ -13,6 +13,7 @@ import { answerWithProblem, problems } from "./plugins/problems.ts";
 import { requestLog } from "./plugins/request-log.ts";
 import { serviceAuthentication } from "./plugins/service-authentication.ts";
 import { confirmUploadRoute } from "./routes/confirm-upload.ts";
+import { createUploadBatch } from "./routes/create-upload-batch.ts";
 import { createUpload } from "./routes/create-upload.ts";
 import { getContract } from "./routes/get-contract.ts";
 import { getDocumentRoute } from "./routes/get-document.ts";
@@ -55,6 +56,7 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
       await api.register(privateAnswers);
       await api.register(authentication, { verifyToken });
       await api.register(createUpload, dependencies);
+      await api.register(createUploadBatch, dependencies);
       await api.register(getUploadLimits, dependencies);
       await api.register(confirmUploadRoute, dependencies);
       await api.register(listDocumentsRoute, dependencies);

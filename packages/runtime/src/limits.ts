@@ -14,7 +14,13 @@ export const LIMITS = {
   uploadLinkSeconds: 7_200,
   /** Of a JSON request body; the largest legal one, a search over 100 documents with metadata, has about 20 KB. */
   maxRequestBytes: 65_536,
+  /** Of POST /upload/batch; the bytes are those of so many promises, each with the longest name and metadata. */
+  maxBatchFiles: 50,
+  maxBatchBytes: 393_216,
   maxPageSize: 100,
+  /** Streams of job progress in one process of the API; each holds a connection and some 300 KB at most. */
+  maxStreams: 1_000,
+  maxStreamsPerUser: 10,
   maxQueryChars: 2_000,
   maxSearchDocuments: 100,
 } as const;

@@ -13,6 +13,9 @@ const limitsAnswer = z.object({
   max_filename_chars: z.number(),
   max_metadata_bytes: z.number(),
   max_request_bytes: z.number(),
+  max_batch_files: z.number(),
+  max_batch_bytes: z.number(),
+  max_streams: z.number(),
   max_page_size: z.number(),
   search: z.object({
     max_query_chars: z.number(),
@@ -50,6 +53,9 @@ describe("GET /upload/limits", () => {
       max_filename_chars: 255,
       max_metadata_bytes: 4_096,
       max_request_bytes: 65_536,
+      max_batch_files: 50,
+      max_batch_bytes: 393_216,
+      max_streams: 10,
       max_page_size: 100,
       search: {
         max_query_chars: 2_000,

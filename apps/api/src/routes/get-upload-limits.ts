@@ -14,6 +14,11 @@ const limitsBody = z.object({
   max_metadata_bytes: z.int(),
   /** Of any JSON request body. */
   max_request_bytes: z.int(),
+  /** Files in one batch, and the bytes of its JSON. */
+  max_batch_files: z.int(),
+  max_batch_bytes: z.int(),
+  /** Streams of job progress that a user may have open at once. */
+  max_streams: z.int(),
   /** The largest `limit` of the lists. */
   max_page_size: z.int(),
   search: z.object({
@@ -41,6 +46,9 @@ export const getUploadLimits: FastifyPluginAsyncZod<ApiDependencies> = async (ap
       max_filename_chars: uploadLimits.maxFilenameChars,
       max_metadata_bytes: uploadLimits.maxMetadataBytes,
       max_request_bytes: LIMITS.maxRequestBytes,
+      max_batch_files: LIMITS.maxBatchFiles,
+      max_batch_bytes: LIMITS.maxBatchBytes,
+      max_streams: LIMITS.maxStreamsPerUser,
       max_page_size: LIMITS.maxPageSize,
       search: {
         max_query_chars: LIMITS.maxQueryChars,

@@ -1,0 +1,81 @@
+import { LIMITS } from "@pipeline/runtime";
+import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
+import { STATUS_CODES } from "node:http";
+import { z } from "zod";
+import { uploadBody, uploadRequest, type UploadBody } from "../contract/upload-body.ts";
+import type { ApiDependencies } from "../dependencies.ts";
+import { describeFailure, type Failure } from "../problems/describe-failure.ts";
+import { BODY_PROBLEMS, COMMON_PROBLEMS, problem, problemSchema, type Problem } from "../problems/problem.ts";
+import { acceptUpload } from "../uploads/accept-upload.ts";
+
+const batchRequest = z.strictObject({
+  files: z
+    .array(z.unknown().meta({ description: "The body of a POST /upload." }))
+    .min(1)
+    .max(LIMITS.maxBatchFiles),
+});
+
+const batchResult = z.object({
+  /** What POST /upload would have answered. */
+  status: z.int(),
+  upload: uploadBody.nullable(),
+  problem: problemSchema.nullable(),
+});
+const batchBody = z.object({ results: z.array(batchResult) });
+type BatchResult = z.output<typeof batchResult>;
+
+/**
+ * Many uploads in one request, each by itself as POST /upload takes it: one that is refused stops none of the others.
+ * The results stand in the files' order. 207, because only they tell what came of it.
+ */
+export const createUploadBatch: FastifyPluginAsyncZod<ApiDependencies> = async (app, dependencies) => {
+  const fileSchema = uploadRequest(dependencies.settings.uploadLimits);
+  app.route({
+    method: "POST",
+    url: "/upload/batch",
+    bodyLimit: LIMITS.maxBatchBytes,
+    schema: { body: batchRequest, response: { 207: batchBody, ...BODY_PROBLEMS, 422: problem, ...COMMON_PROBLEMS } },
+    handler: async (request, reply) => {
+      const accept = async (file: unknown): Promise<BatchResult> => {
+        try {
+          const announced = { user_id: request.userId, correlation_id: request.id, file: fileSchema.parse(file) };
+          return accepted(await acceptUpload(dependencies, announced));
+        } catch (error) {
+          const result = refused(error, request.id);
+          // The request's own line tells of the batch alone.
+          if (result.status >= 500) dependencies.log.error({ err: error, correlation_id: request.id }, "file refused");
+          return result;
+        }
+      };
+      const results: BatchResult[] = [];
+      for (let start = 0; start < request.body.files.length; start += AT_ONCE) {
+        results.push(...(await Promise.all(request.body.files.slice(start, start + AT_ONCE).map(accept))));
+      }
+      return reply.code(207).send({ results });
+    },
+  });
+};
+
+/** A batch must not take all the connections of the pool. */
+const AT_ONCE = 3;
+
+function accepted(upload: UploadBody): BatchResult {
+  return { status: upload.duplicate ? 200 : 201, upload, problem: null };
+}
+
+function refused(error: unknown, correlation_id: string): BatchResult {
+  const { retryAfterSeconds: _, ...failure } = describeFile(error);
+  const title = STATUS_CODES[failure.status] ?? "Error";
+  const body: Problem = { type: "about:blank", title, ...failure, correlation_id };
+  return { status: failure.status, upload: null, problem: body };
+}
+
+function describeFile(error: unknown): Failure {
+  if (!(error instanceof z.ZodError)) return describeFailure(error);
+  return {
+    status: 422,
+    code: "invalid_request",
+    detail: "The file is not described as POST /upload takes it.",
+    errors: error.issues.map(({ path, message }) => ({ path: path.join("/"), message })),
+  };
+}
