@@ -1,7 +1,7 @@
 import { AppError, isRetryable } from "@pipeline/runtime";
 import { z } from "zod";
-import { type Stage, type State, STAGES, type Status, type WaitingFor } from "./pipeline.ts";
-import { LEASE_MS_AFTER_STATUS } from "./leases.ts";
+import { type Stage, type State, type Status, type WaitingFor } from "./pipeline.ts";
+import { leaseMs } from "./leases.ts";
 import { maybeOne, type Queryable } from "./queryable.ts";
 import type { Hold } from "./rows.ts";
 import { storableJson } from "./storable-text.ts";
@@ -21,62 +21,25 @@ export interface Checkpoint extends Hold {
  * the ids whose fence still matched. The others changed nothing: their claim is lost.
  */
 export async function advanceJobs(db: Queryable, checkpoints: readonly Checkpoint[]): Promise<Set<string>> {
+  const sorted = checkpoints.toSorted((a, b) => (a.job_id < b.job_id ? -1 : 1));
   const moved = await db.many(
     z.object({ job_id: z.string() }),
-    // The steps travel as one object that each row looks itself up in. A join would, with stale statistics, become a
-    // nested loop of the batch over itself.
-    `with moved as (
-       update ${db.schema}.upload_jobs j
-       set status = split_part(${STEP}, ' ', 3), progress = j.progress || coalesce($4::jsonb -> j.job_id::text, '{}'),
-           state = case j.status when ${LAST} then 'done' else 'working' end,
-           finished_at = case j.status when ${LAST} then now() end,
-           lease_session_id = case j.status when ${LAST} then null else j.lease_session_id end,
-           lease_expires_at = now() + (($3::jsonb ->> j.status)::int * interval '1 ms'),
-           retry_count = 0, crash_count = 0, last_error = null, updated_at = now()
-       where j.job_id = any ($1::uuid[]) and j.state is not distinct from 'working'
-         and starts_with(${STEP}, j.fence || ' ' || j.status || ' ')
-       returning j.job_id, j.document_id, j.status, j.state, j.fence
-     ), followed as (
-       update ${db.schema}.documents d
-       set processing_status = m.status, updated_at = now()
-       from moved m where d.document_id = m.document_id
-     ), told as (
-       insert into ${db.schema}.events (job_id, type, status, state, fence, detail)
-       select job_id, 'status', status, state, fence, $5::jsonb -> job_id::text from moved
-     )
-     select job_id from moved`,
+    `select moved.job_id from ${db.schema}.advance_jobs($1, $2, $3, $4, $5, $6, $7) as moved (job_id)`,
     [
-      checkpoints.map((checkpoint) => checkpoint.job_id).toSorted(),
-      storableJson(Object.fromEntries(checkpoints.map((each) => [each.job_id, stepOf(each)]))),
-      LEASE_MS_AFTER_STATUS,
-      jsonByJob(checkpoints, (checkpoint) => checkpoint.progress),
-      jsonByJob(checkpoints, (checkpoint) => checkpoint.detail),
+      sorted.map((checkpoint) => checkpoint.job_id),
+      sorted.map((checkpoint) => checkpoint.fence),
+      sorted.map((checkpoint) => checkpoint.from),
+      sorted.map((checkpoint) => checkpoint.to),
+      sorted.map((checkpoint) => leaseMs(checkpoint.to)),
+      sorted.map((checkpoint) => jsonOrNull(checkpoint.progress)),
+      sorted.map((checkpoint) => jsonOrNull(checkpoint.detail)),
     ],
   );
   return new Set(moved.map((row) => row.job_id));
 }
 
-/** The step of the job `j`, as `stepOf` writes it. */
-const STEP = "($2::jsonb ->> j.job_id::text)";
-
-/** The status from which a step completes the job. */
-const LAST = `'${STAGES[STAGES.length - 1]?.from}'`;
-
-function stepOf({ fence, from, to }: Checkpoint): string {
-  return `${fence} ${from} ${to}`;
-}
-
-/** jsonb of job id → what its checkpoint says; those that say nothing are left out. */
-function jsonByJob(
-  checkpoints: readonly Checkpoint[],
-  choose: (checkpoint: Checkpoint) => Record<string, unknown>,
-): string {
-  const said = checkpoints.filter((checkpoint) => !isEmpty(choose(checkpoint)));
-  return storableJson(Object.fromEntries(said.map((checkpoint) => [checkpoint.job_id, choose(checkpoint)])));
-}
-
-function isEmpty(record: Record<string, unknown>): boolean {
-  return Object.keys(record).length === 0;
+function jsonOrNull(record: Record<string, unknown>): string | null {
+  return Object.keys(record).length === 0 ? null : storableJson(record);
 }
 
 /**

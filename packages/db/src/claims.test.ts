@@ -85,7 +85,7 @@ function watchedClaimer(): { claimer: Claimer; starts: unknown[] } {
   const starts: unknown[] = [];
   const claimer = createClaimer(
     interceptStatements(opened.database, (statement, send) => {
-      if (statement.sql.includes("ready_jobs")) starts.push(statement.parameters[3]);
+      if (statement.sql.includes("claim_jobs")) starts.push(statement.parameters[3]);
       return send();
     }),
   );

@@ -8,12 +8,8 @@ export const LEASE_MS_BY_STATUS = JSON.stringify(
   Object.fromEntries(STAGES.map((definition) => [definition.from, leaseMs(definition.from)])),
 );
 
-/** jsonb of status → the same for the stage after the one that starts there; null behind the last. */
-export const LEASE_MS_AFTER_STATUS = JSON.stringify(
-  Object.fromEntries(STAGES.map((definition) => [definition.from, leaseMs(definition.to)])),
-);
-
-function leaseMs(status: Status): number | null {
+/** Milliseconds that the stage starting at `status` may hold a job; null behind the last. */
+export function leaseMs(status: Status): number | null {
   const stage = stageFrom(status);
   return stage === undefined ? null : stage.deadlineMs + LEASE_GRACE_MS;
 }

@@ -12,6 +12,7 @@ import {
   createSession,
   discardedRows,
   explainGeneric,
+  openFunction,
   openTestDatabase,
   queueInBulk,
   type PlanNode,
@@ -56,8 +57,8 @@ test.each(STATISTICS)("a claim reads its index in order, with statistics %s", as
   await first();
   await second();
   const session_id = await createSession(opened.database);
-  const statement = await captureStatement(schema, (probe) => claimJobs(probe, { session_id, limit: 10 }));
-  const nodes = await explainGeneric(opened.database, statement);
+  const call = await captureStatement(schema, (probe) => claimJobs(probe, { session_id, limit: 10 }));
+  const nodes = await explainGeneric(opened.database, await openFunction(opened.database, call));
   expect(indexesOf(nodes)).toContain("ready_jobs_pkey");
   for (const table of ["upload_jobs", "ready_jobs"]) expect(scansOf(nodes, table)).toEqual([]);
   const sorted = nodes.filter((node) => node["Node Type"] === "Sort").map((node) => node["Actual Rows"]);
@@ -74,9 +75,10 @@ test.each(STATISTICS)(
     const batch = holds.map(({ job_id, fence }) => {
       return { job_id, fence, from: "uploaded" as const, to: "parsing" as const, progress: {}, detail: {} };
     });
-    const statement = await captureStatement(schema, (probe) => advanceJobs(probe, batch));
-    const nodes = await explainGeneric(opened.database, statement);
+    const call = await captureStatement(schema, (probe) => advanceJobs(probe, batch));
+    const nodes = await explainGeneric(opened.database, await openFunction(opened.database, call));
     expect(batch).toHaveLength(BATCH);
+    for (const table of ["upload_jobs", "documents"]) expect(scansOf(nodes, table)).toEqual([]);
     // A nested loop of the batch over itself would throw away BATCH × BATCH rows.
     expect(discardedRows(nodes)).toBeLessThanOrEqual(4 * BATCH);
   },

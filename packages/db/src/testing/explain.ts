@@ -5,6 +5,10 @@ import type { Parameter, Queryable } from "../queryable.ts";
 export interface Statement {
   sql: string;
   parameters: readonly Parameter[];
+  /** Of its parameters, where they cannot be told from the statement. */
+  types?: readonly string[];
+  /** `name=value`, in force while it is planned and run. */
+  settings?: readonly string[];
 }
 
 /** The one statement that a function sends, without running it. */
@@ -29,6 +33,31 @@ export async function captureStatement(
   return statement;
 }
 
+/** The statement inside the function that a statement calls, with the function's settings. */
+export async function openFunction(database: Database, call: Statement): Promise<Statement> {
+  const name = /\.(\w+)\(/.exec(call.sql)?.[1] ?? "";
+  const [row] = await database.many(
+    functionRow,
+    `select prosrc, proargnames[:pronargs] as names, proargtypes::regtype[]::text[] as types, proconfig as settings
+     from pg_proc where proname = $1 and pronamespace = $2::regnamespace`,
+    [name, database.schema],
+  );
+  const body = /return query\n(.*);\nend\n$/s.exec(row?.prosrc ?? "")?.[1];
+  if (!row || body === undefined) throw new Error(`${name} is not a function of one query.`);
+  const sql = row.names.reduce(
+    (text, each, index) => text.replaceAll(new RegExp(`\\b${each}\\b`, "g"), `$${index + 1}`),
+    body,
+  );
+  return { sql, parameters: call.parameters, types: row.types, settings: row.settings };
+}
+
+const functionRow = z.object({
+  prosrc: z.string(),
+  names: z.array(z.string()),
+  types: z.array(z.string()),
+  settings: z.array(z.string()),
+});
+
 /** A plan node, with its parents' nodes left out. */
 export type PlanNode = Record<string, unknown>;
 
@@ -37,9 +66,12 @@ export async function explainGeneric(database: Database, statement: Statement): 
   const rollback = new Error("rolled back on purpose");
   let nodes: PlanNode[] = [];
   const running = database.transaction(async (tx) => {
-    await tx.run("set local plan_cache_mode = force_generic_plan");
-    await tx.run("set local jit = off");
-    await tx.run(`prepare probe as ${statement.sql}`);
+    for (const setting of ["plan_cache_mode=force_generic_plan", "jit=off", ...(statement.settings ?? [])]) {
+      const [name = "", value = ""] = setting.split(/=(.*)/s);
+      await tx.run("select set_config($1, $2, true)", [name, value]);
+    }
+    const types = statement.types === undefined ? "" : `(${statement.types.join(", ")})`;
+    await tx.run(`prepare probe ${types} as ${statement.sql}`);
     const [row] = await tx.many(
       planRow,
       `explain (analyze, format json) execute probe (${statement.parameters.map(toLiteral).join(", ")})`,
