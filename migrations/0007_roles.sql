@@ -134,6 +134,8 @@ begin
   execute format('grant usage on schema %I to %I, %I', current_schema(), role_of('api'), role_of('worker'));
   execute format('grant execute on function next_turns(uuid, bigint), requesting_user() to %I, %I',
     role_of('api'), role_of('worker'));
+  execute format('grant execute on function claim_jobs(uuid, integer, jsonb, bigint, integer),
+    advance_jobs(uuid[], bigint[], text[], text[], integer[], jsonb[], jsonb[]) to %I', role_of('worker'));
   execute format('grant select on sequence served_turn to %I', role_of('api'));
   execute format('grant select, update on sequence served_turn to %I', role_of('worker'));
 end
