@@ -1,0 +1,45 @@
+import { getQueueFigures, getSpendingToday, listLiveInstances, type Queryable, type QueueFigures } from "@pipeline/db";
+import { findDifferences } from "./compare-instances.ts";
+import { addTraffic, countRequests, latencyQuantile, trafficSchema } from "./latency-window.ts";
+
+/** What alerts are decided by. */
+export interface AlertFigures {
+  queue: QueueFigures;
+  /** Of all instances of the API together, in the last five minutes. */
+  api: { request_count: number; error_count: number; p95_seconds: number | null };
+  live_api_count: number;
+  difference_count: number;
+  /** Null: there is no budget. */
+  budget_share: number | null;
+}
+
+/** Of fewer requests nobody can say how the API is doing. */
+export const MIN_REQUESTS = 20;
+
+export async function readAlertFigures(
+  db: Queryable,
+  { budgetUsdPerDay }: { budgetUsdPerDay: number | undefined },
+): Promise<AlertFigures> {
+  const queue = await getQueueFigures(db);
+  const instances = await listLiveInstances(db);
+  const apis = instances.filter((instance) => instance.service === "api");
+  // What a process of another version tells in another shape is left out.
+  const traffic = addTraffic(apis.flatMap((api) => trafficSchema.safeParse(api.traffic).data ?? []));
+  return {
+    queue,
+    api: {
+      request_count: countRequests(traffic),
+      error_count: traffic.error_count,
+      p95_seconds: latencyQuantile(traffic, 0.95) ?? null,
+    },
+    live_api_count: apis.length,
+    difference_count: findDifferences(instances).length,
+    budget_share: budgetUsdPerDay === undefined ? null : await readBudgetShare(db, budgetUsdPerDay),
+  };
+}
+
+async function readBudgetShare(db: Queryable, budgetUsdPerDay: number): Promise<number> {
+  const { spent_usd, reserved_usd } = await getSpendingToday(db);
+  // A budget of nothing is used up.
+  return budgetUsdPerDay === 0 ? 1 : (spent_usd + reserved_usd) / budgetUsdPerDay;
+}
