@@ -76,6 +76,11 @@ export const environmentSchema = z.object({
   BUDGET_USD_PER_DAY: z.coerce.number().min(0).optional(),
   BUDGET_USD_PER_USER_PER_DAY: z.coerce.number().min(0).optional(),
 
+  /** Asked for by /metrics; in staging and production the API has no /metrics without it. */
+  METRICS_TOKEN: secret.optional(),
+  /** Where alerts are told, as Slack takes them. The address is a secret. */
+  ALERT_WEBHOOK_URL: httpUrl.optional(),
+
   RAG_SIMILARITY_THRESHOLD: z.coerce.number().min(-1).max(1).default(0.3),
   RAG_MAX_CHUNKS: z.coerce.number().int().min(1).max(100).default(10),
   RAG_TOKEN_BUDGET: z.coerce.number().int().min(1).max(200_000).default(4_000),
@@ -90,6 +95,8 @@ export const environmentSchema = z.object({
   WORKER_MAX_RETRIES: z.coerce.number().int().min(0).max(20).default(3),
   WORKER_RETRY_BASE_DELAY: z.coerce.number().min(0.01).max(300).default(1),
   WORKER_LOG_LEVEL: z.enum(LOG_LEVELS).optional(),
+  /** Where the worker answers /health and /metrics; nowhere by default. */
+  WORKER_HEALTH_PORT: port.optional(),
   /** Jobs that one worker process has in hand at once. */
   WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(64).default(4),
   /** Jobs of one user that all workers together have in hand; no limit by default. The same for all workers. */
