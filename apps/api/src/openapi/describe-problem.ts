@@ -4,13 +4,22 @@ import { CORRELATION_ID } from "./examples.ts";
 
 /** What any call that declares the status can answer. */
 const GENERAL_CODES: Readonly<Record<number, readonly ProblemCode[]>> = {
-  400: ["bad_request", "malformed_json"],
+  400: ["bad_request"],
   401: ["unauthorized"],
+  404: ["route_not_found"],
   413: ["request_too_large"],
   415: ["unsupported_content_type"],
   422: ["invalid_request"],
+  429: ["request_limit"],
   500: ["internal_error"],
-  503: ["database_unavailable", "database_conflict", "transaction_aborted", "auth_keys_unavailable"],
+  503: [
+    "database_unavailable",
+    "database_busy",
+    "server_busy",
+    "database_conflict",
+    "transaction_aborted",
+    "auth_keys_unavailable",
+  ],
 };
 
 export interface DescribedProblem {
@@ -21,7 +30,11 @@ export interface DescribedProblem {
 }
 
 /** The codes that an operation can answer with a status: the operation's own first. */
-export function describeProblem(status: number, own: readonly ProblemCode[]): DescribedProblem {
+export function describeProblem(
+  status: number,
+  operation: { own: readonly ProblemCode[]; readsJson: boolean },
+): DescribedProblem {
+  const own: readonly ProblemCode[] = operation.readsJson ? [...operation.own, "malformed_json"] : operation.own;
   const codes = [...own.filter((code) => PROBLEM_CODES[code].status === status), ...(GENERAL_CODES[status] ?? [])];
   const [code] = codes;
   return {

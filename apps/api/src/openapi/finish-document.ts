@@ -7,6 +7,7 @@ import {
 } from "./contract-document.ts";
 import { describeProblem } from "./describe-problem.ts";
 import { dropUnusedSchemas, tidySchemas } from "./tidy-schemas.ts";
+import type { ProblemCode } from "../problems/codes.ts";
 import { PROBLEM_TYPE } from "../problems/problem.ts";
 import { TAGS, type Answer, type Operation, type Operations } from "./operation.ts";
 
@@ -69,20 +70,48 @@ function finishParameter(parameter: ContractOperation["parameters"][number]): ty
 
 function finishResponses(operation: ContractOperation, { described }: Place): Record<string, ContractResponse> {
   const answers: Readonly<Record<string, Answer>> = described?.answers ?? {};
-  const statuses = new Set([...Object.keys(operation.responses), ...Object.keys(answers)]);
+  const declared = operation.responses;
+  const responses = withPathProblems(operation);
+  const statuses = new Set([...Object.keys(responses), ...Object.keys(answers)]);
   return Object.fromEntries(
     [...statuses].toSorted().map((status) => {
-      const response = operation.responses[status] ?? { description: "" };
-      const answer = answers[status] ?? { description: response.description };
+      const response = responses[status] ?? { description: "" };
+      const answer = answers[status] ?? { description: "" };
       const headers = headersOf(status, answer.headers ?? []);
       if (response.content?.[PROBLEM_TYPE] === undefined) {
         return [status, { ...withExample(response, answer.example), description: answer.description, headers }];
       }
-      const { codes, meanings, example } = describeProblem(Number(status), described?.codes ?? []);
-      return [status, { ...withExample(response, example), description: meanings, headers, "x-problem-codes": codes }];
+      const { codes, meanings, example } = describeProblem(Number(status), {
+        own: codesOf(described),
+        readsJson: declared["400"] !== undefined && declared["415"] !== undefined,
+      });
+      const description = [answer.description, meanings].filter((part) => part !== "").join("\n\n");
+      return [status, { ...withExample(response, example), description, headers, "x-problem-codes": codes }];
     }),
   );
 }
+
+/** The router's own: a path that cannot be decoded, and one whose parameter is too long to be anything. */
+const PATH_PROBLEMS = ["400", "404"];
+
+function withPathProblems({ parameters, responses }: ContractOperation): Record<string, ContractResponse> {
+  if (!parameters.some((parameter) => "in" in parameter && parameter.in === "path")) return responses;
+  const content = { [PROBLEM_TYPE]: { schema: { $ref: "#/components/schemas/Problem" } } };
+  const added = PATH_PROBLEMS.map((status) => [status, responses[status] ?? { description: "", content }] as const);
+  return { ...responses, ...Object.fromEntries(added) };
+}
+
+/** What its headers bring about goes for every operation that takes them. */
+function codesOf(described: Operation | undefined): readonly ProblemCode[] {
+  const isRepeatable = described?.headers?.includes("IdempotencyKey") === true;
+  return [...(described?.codes ?? []), ...(isRepeatable ? IDEMPOTENCY_CODES : [])];
+}
+
+const IDEMPOTENCY_CODES: readonly ProblemCode[] = [
+  "idempotency_key_in_use",
+  "idempotency_key_reused",
+  "idempotency_key_invalid",
+];
 
 function headersOf(status: string, named: readonly string[]): Record<string, { $ref: string }> {
   const always = ["X-Correlation-Id"];

@@ -14,7 +14,7 @@ export const confirmUploadRoute: FastifyPluginAsyncZod<ApiDependencies> = async 
     url: "/documents/:document_id/uploaded",
     schema: {
       params: documentParams,
-      response: { 202: jobBody, ...BODY_PROBLEMS, 404: problem, 409: problem, ...COMMON_PROBLEMS },
+      response: { 202: jobBody, ...BODY_PROBLEMS, 404: problem, 409: problem, 422: problem, ...COMMON_PROBLEMS },
     },
     handler: async (request, reply) => {
       const { document_id } = request.params;

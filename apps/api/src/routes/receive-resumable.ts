@@ -15,7 +15,15 @@ export const receiveResumable: FastifyPluginAsyncZod<{ store: DiskStore }> = asy
   // The body must reach the store as a stream, whatever its type: no parser may touch it. This holds in this scope only.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", (_request, _payload, done) => done(null));
-  const response = { 401: problem, 409: problem, 413: problem, 422: problem, 500: problem, 503: problem } as const;
+  const response = {
+    401: problem,
+    409: problem,
+    413: problem,
+    415: problem,
+    422: problem,
+    500: problem,
+    503: problem,
+  } as const;
   app.route({
     method: "POST",
     url: RESUMABLE_ROUTE,

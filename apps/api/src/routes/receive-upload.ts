@@ -19,6 +19,7 @@ export const receiveUpload: FastifyPluginAsyncZod<{ store: DiskStore }> = async 
     401: problem,
     409: problem,
     413: problem,
+    415: problem,
     422: problem,
     500: problem,
     503: problem,

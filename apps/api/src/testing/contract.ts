@@ -27,7 +27,9 @@ export function parametersOf(operation: ContractOperation): ContractParameter[] 
 }
 
 /** Compiles schemas of the document, with its components at hand. */
-export function schemaCompiler(document: ContractDocument): (schema: Record<string, unknown>) => ValidateFunction {
+export type SchemaCompiler = (schema: Record<string, unknown>) => ValidateFunction;
+
+export function schemaCompiler(document: ContractDocument): SchemaCompiler {
   const ajv = new Ajv2020({ strict: true, allErrors: true, allowUnionTypes: true });
   addFormats.default(ajv);
   ajv.addKeyword("components");
@@ -41,4 +43,11 @@ function withAbsoluteReferences(schema: Record<string, unknown>): Record<string,
   );
   const parsed: Record<string, unknown> = JSON.parse(text);
   return parsed;
+}
+
+/** The component that a `$ref` names. */
+export function resolveSchema({ components }: ContractDocument, reference: string): Record<string, unknown> {
+  const schema = components.schemas[reference.replace("#/components/schemas/", "")];
+  if (schema === undefined) throw new Error(`The contract has no ${reference}.`);
+  return schema;
 }

@@ -44,11 +44,20 @@ export const uploadOperations: Operations = {
     id: "createUpload",
     tag: "uploads",
     access: "user",
+    headers: ["IdempotencyKey"],
     summary: "Promise a file and learn where to put it",
     description:
       "Makes the document and its job, and signs a link for the bytes. The same file again is the same document and " +
       "job: `duplicate` is true, and the link is there while the bytes are missing. After a failure a new job is made.",
-    codes: ["file_too_large", "unsupported_media_type", "empty_file", "ocr_unavailable", ...STORAGE_CODES],
+    codes: [
+      "uploads_in_flight_limit",
+      "daily_upload_limit",
+      "file_too_large",
+      "unsupported_media_type",
+      "empty_file",
+      "ocr_unavailable",
+      ...STORAGE_CODES,
+    ],
     body: REQUEST,
     answers: {
       200: {
@@ -71,6 +80,7 @@ export const uploadOperations: Operations = {
     id: "createUploads",
     tag: "uploads",
     access: "user",
+    headers: ["IdempotencyKey"],
     summary: "Promise many files at once",
     description:
       "Each file by itself, as `POST /upload` takes it: one that is refused stops none of the others. The results stand " +
@@ -119,6 +129,14 @@ export const uploadOperations: Operations = {
           max_batch_files: 100,
           max_batch_bytes: 1_048_576,
           max_streams: 5,
+          uploads: {
+            in_flight: { limit: 1000, used: 3, remaining: 997 },
+            per_day: { limit: 5000, used: 12, remaining: 4988, resets_at: "2026-01-02T00:00:00.000Z" },
+          },
+          requests: {
+            per_user: { limit: 600, used: 9, remaining: 591, resets_at: "2026-01-01T12:01:00.000Z" },
+            per_address: { limit: 3000, used: 40, remaining: 2960, resets_at: "2026-01-01T12:01:00.000Z" },
+          },
           search: {
             max_query_chars: 2_000,
             max_results: 10,
@@ -134,6 +152,7 @@ export const uploadOperations: Operations = {
     id: "confirmUpload",
     tag: "uploads",
     access: "user",
+    headers: ["IdempotencyKey"],
     summary: "Say that the file is in storage",
     description: "Optional: its job starts at once instead of at the next look into storage.",
     codes: ["document_not_found", "upload_not_expected"],

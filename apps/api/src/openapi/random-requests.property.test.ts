@@ -1,0 +1,70 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { signServiceToken } from "../auth/sign-development-token.ts";
+import { arbitraryRequest, type RequestSource } from "../testing/arbitrary-requests.ts";
+import { readContractRuns } from "../testing/config.ts";
+import {
+  listOperations,
+  type NamedOperation,
+  parametersOf,
+  resolveSchema,
+  schemaCompiler,
+} from "../testing/contract.ts";
+import { createAnswerCheck, type CheckAnswer } from "../testing/check-answer.ts";
+import { injectRequest } from "../testing/inject-request.ts";
+import { seedUser } from "../testing/seed-user.ts";
+import { openTestApi, TOKEN_SECRET, tokenOf, type TestApi } from "../testing/test-api.ts";
+import { buildContract } from "./build-contract.ts";
+import { OPERATIONS } from "./operations/index.ts";
+
+const contract = await buildContract();
+const operations = listOperations(contract);
+const runs = readContractRuns();
+
+let api: TestApi;
+let check: CheckAnswer;
+beforeAll(async () => {
+  api = await openTestApi();
+  check = createAnswerCheck(schemaCompiler(contract));
+});
+afterAll(() => api.close());
+
+describe(`random requests, ${runs.numRuns} each of seed ${runs.seed}`, () => {
+  it.each(operations)("$name answers every one as the contract says", async (named) => {
+    const source = await seedSource(named.name);
+    const succeeded = new Set<number>();
+    const property = fc.asyncProperty(arbitraryRequest(named, source), async (request) => {
+      const answer = await injectRequest(api.app, request);
+      if (answer.status < 400) succeeded.add(answer.status);
+      expect(check(named, answer)).toEqual([]);
+    });
+    await fc.assert(property, { ...runs, numRuns: hasInput(named) ? runs.numRuns : Math.ceil(runs.numRuns / 10) });
+    // Else all of them were turned away at the door, and nothing is shown.
+    expect(succeeded.size > 0 || NEEDS_SIGNATURE.has(named.operation.operationId ?? "")).toBe(true);
+  });
+});
+
+/** Without, hardly anything is left to be random. */
+function hasInput({ operation }: NamedOperation): boolean {
+  return parametersOf(operation).length > 0 || operation.requestBody !== undefined;
+}
+
+/** What these take is signed; tests of their own send it. */
+const NEEDS_SIGNATURE: ReadonlySet<string> = new Set(
+  Object.values(OPERATIONS).flatMap(({ id, access }) =>
+    access === "link" || access === "resumable" || access === "signature" ? [id] : [],
+  ),
+);
+
+async function seedSource(name: string): Promise<RequestSource> {
+  const seeded = await seedUser(api.database);
+  const isAdmin = OPERATIONS[name]?.access === "service";
+  const service = await signServiceToken({ secret: TOKEN_SECRET, expiresInSeconds: 600 });
+  const user = await tokenOf(seeded.user_id);
+  return {
+    schemas: (reference) => resolveSchema(contract, reference),
+    ids: [...seeded.document_ids, ...seeded.job_ids],
+    token: isAdmin ? service : user,
+    badTokens: [isAdmin ? user : service, "a.b.c", `${user}x`, "x".repeat(9_000)],
+  };
+}
