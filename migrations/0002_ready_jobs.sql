@@ -171,11 +171,11 @@ language plpgsql
 set search_path from current
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 set jit = off
--- follow_job leaves the claim's own jobs to the claim
-set upload_pipeline.is_claiming = 'on'
 as $$
 #variable_conflict use_column
 begin
+  -- follow_job leaves the claim's own jobs to the claim; a setting of the function would need a superuser to create it
+  perform set_config('upload_pipeline.is_claiming', 'on', true);
   return query
   with alive as materialized (
     select from worker_sessions s
