@@ -1,15 +1,19 @@
-import { LIMITS } from "@pipeline/runtime";
-import { fastify, type FastifyInstance } from "fastify";
-import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
+import type { FastifyInstance } from "fastify";
 import { API_PREFIX } from "./contract/urls.ts";
+import { createServer } from "./create-server.ts";
 import type { ApiDependencies } from "./dependencies.ts";
 import { createHealthChecks } from "./health/health-checks.ts";
+import { createRequestCounter } from "./limits/request-counter.ts";
 import { authentication } from "./plugins/authentication.ts";
 import { browsers } from "./plugins/browsers.ts";
 import { contract } from "./plugins/contract.ts";
-import { correlation, correlationIdOf, CORRELATION_HEADER } from "./plugins/correlation.ts";
+import { correlation } from "./plugins/correlation.ts";
+import { idempotency } from "./plugins/idempotency.ts";
+import { opening } from "./plugins/opening.ts";
+import { pressure } from "./plugins/pressure.ts";
 import { privateAnswers } from "./plugins/private-answers.ts";
-import { answerWithProblem, problems } from "./plugins/problems.ts";
+import { problems } from "./plugins/problems.ts";
+import { addressLimit, userLimit } from "./plugins/request-limits.ts";
 import { requestLog } from "./plugins/request-log.ts";
 import { serviceAuthentication } from "./plugins/service-authentication.ts";
 import { confirmUploadRoute } from "./routes/confirm-upload.ts";
@@ -31,14 +35,20 @@ import { searchDocuments } from "./routes/search-documents.ts";
 
 /** The HTTP API, not listening yet. Closing it finishes open requests; its dependencies stay open. */
 export async function buildApi(dependencies: ApiDependencies): Promise<FastifyInstance> {
-  const { storage, log, settings, verifyToken, verifyService } = dependencies;
-  const app = createServer("receiveUpload" in storage ? UPLOAD_TIMEOUT_MS : REQUEST_TIMEOUT_MS);
+  const { database, storage, log, settings, verifyToken, verifyService, isOpen = () => true } = dependencies;
+  const app = createServer(settings, { receiveUploads: "receiveUpload" in storage });
+  const counter = createRequestCounter(database, { onError: (err) => log.warn({ err }, "requests not counted") });
+  const limiting = { counter, limits: settings.requestLimits };
+  app.addHook("onClose", () => counter.close());
   const checkHealth = createHealthChecks(dependencies, settings.probeTimeoutMs);
 
   await app.register(requestLog, { log });
   await app.register(correlation);
   await app.register(problems);
   await app.register(browsers, { corsOrigins: settings.corsOrigins });
+  await app.register(pressure, { maxLagMs: settings.maxLagMs });
+  await app.register(opening, { isOpen });
+  await app.register(addressLimit, limiting);
   await app.register(contract);
 
   await app.register(getContract);
@@ -55,6 +65,8 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
     async (api) => {
       await api.register(privateAnswers);
       await api.register(authentication, { verifyToken });
+      await api.register(userLimit, limiting);
+      await api.register(idempotency, dependencies);
       await api.register(createUpload, dependencies);
       await api.register(createUploadBatch, dependencies);
       await api.register(getUploadLimits, dependencies);
@@ -74,35 +86,5 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
     },
     { prefix: `${API_PREFIX}/admin` },
   );
-  return app;
-}
-
-/** From the first byte of a request to its last: 25 MiB at 256 kbit/s take 14 minutes. */
-const UPLOAD_TIMEOUT_MS = 900_000;
-/** Without uploads a request has 64 KiB at most. */
-const REQUEST_TIMEOUT_MS = 60_000;
-/** A connection on which nothing moves for so long is dropped, an upload that stalls included. */
-const IDLE_TIMEOUT_MS = 60_000;
-
-function createServer(requestTimeout: number): FastifyInstance {
-  const app = fastify({
-    // Fastify's own lines hold URLs, and those hold upload tokens: the request log writes instead.
-    logger: false,
-    genReqId: correlationIdOf,
-    bodyLimit: LIMITS.maxRequestBytes,
-    requestTimeout,
-    connectionTimeout: IDLE_TIMEOUT_MS,
-    // Whoever reached us before the listener closed gets an answer, with `connection: close`.
-    return503OnClosing: false,
-    trustProxy: false,
-    // A path of the disk store has up to four UUIDs.
-    routerOptions: { maxParamLength: 160 },
-    frameworkErrors: (error, request, reply) => {
-      reply.header(CORRELATION_HEADER, request.id);
-      answerWithProblem(error, request, reply);
-    },
-  });
-  app.setValidatorCompiler(validatorCompiler);
-  app.setSerializerCompiler(serializerCompiler);
   return app;
 }

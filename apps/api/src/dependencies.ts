@@ -20,6 +20,8 @@ export interface ApiDependencies {
   verifyToken: TokenVerifier;
   /** Who may act on everybody's documents. */
   verifyService: ServiceVerifier;
+  /** False until the database is known to be the right one; it may be away when the API starts. */
+  isOpen?: () => boolean;
   log: Logger;
   settings: ApiSettings;
 }

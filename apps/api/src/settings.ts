@@ -1,3 +1,4 @@
+import type { UploadAllowance } from "@pipeline/db";
 import { LIMITS, type Environment } from "@pipeline/runtime";
 
 export interface ApiSettings {
@@ -7,7 +8,16 @@ export interface ApiSettings {
   /** Origins of pages that may call the API; none: browsers of other origins are refused. */
   corsOrigins: readonly string[];
   uploadLimits: UploadLimits;
+  /** What one user may have. */
+  uploadAllowance: UploadAllowance;
+  requestLimits: RequestLimits;
+  /** Proxies whose X-Forwarded-For counts, by number or address; false: none. */
+  trustProxy: number | string[] | false;
   search: SearchSettings;
+  /** The event loop may lag by so much before requests are turned away; 0: whatever it does. */
+  maxLagMs: number;
+  /** After which a client must have sent the headers of its request. */
+  headersTimeoutMs: number;
   /** After this long a part of the system that health asks counts as out of order. */
   probeTimeoutMs: number;
 }
@@ -19,6 +29,12 @@ export interface UploadLimits {
   maxMetadataBytes: number;
   /** How long an upload link lives, in seconds. */
   uploadLinkSeconds: number;
+}
+
+/** In a minute. */
+export interface RequestLimits {
+  perUser: number;
+  perAddress: number;
 }
 
 /** Each is the default of a search and, but for the threshold, the most that one may ask for. */
@@ -33,6 +49,11 @@ export interface SearchSettings {
 /** Platforms give a health check 5 s and more. */
 const PROBE_TIMEOUT_MS = 2_000;
 
+/** Answers are late by as much; what comes beyond would only make it worse. */
+const MAX_LAG_MS = 500;
+/** Mobile clients take seconds, nobody takes longer in earnest. */
+const HEADERS_TIMEOUT_MS = 20_000;
+
 /** What the environment says about the API. */
 export function settingsFrom(environment: Environment, build = "development"): ApiSettings {
   return {
@@ -40,11 +61,22 @@ export function settingsFrom(environment: Environment, build = "development"): A
     build,
     corsOrigins: environment.CORS_ORIGINS,
     uploadLimits: LIMITS,
+    uploadAllowance: {
+      maxInFlight: environment.LIMIT_UPLOADS_IN_FLIGHT,
+      maxPerDay: environment.LIMIT_UPLOADS_PER_DAY,
+    },
+    requestLimits: {
+      perUser: environment.LIMIT_REQUESTS_PER_MINUTE,
+      perAddress: environment.LIMIT_REQUESTS_PER_MINUTE_PER_ADDRESS,
+    },
+    trustProxy: environment.TRUST_PROXY ?? false,
     search: {
       threshold: environment.RAG_SIMILARITY_THRESHOLD,
       maxChunks: environment.RAG_MAX_CHUNKS,
       tokenBudget: environment.RAG_TOKEN_BUDGET,
     },
+    maxLagMs: MAX_LAG_MS,
+    headersTimeoutMs: HEADERS_TIMEOUT_MS,
     probeTimeoutMs: PROBE_TIMEOUT_MS,
   };
 }

@@ -21,8 +21,17 @@ export async function openDatabase(environment: Environment, service: string, lo
     schemaName: environment.DATABASE_SCHEMA,
     applicationName: `upload-pipeline ${service}`,
     poolSize: environment.DATABASE_POOL_SIZE,
+    ...(service === "api" ? impatience(environment.DATABASE_POOL_SIZE) : {}),
     onIdleError: (err) => log.warn({ err }, "idle database connection lost"),
   });
+}
+
+/**
+ * Somebody waits for what the API asks: better a 503 soon than an answer that nobody waits for any more. What waits for a
+ * connection is bounded, so that a burst is turned away and does not pile up.
+ */
+function impatience(poolSize: number) {
+  return { connectTimeoutMs: 2_500, statementTimeoutMs: 15_000, maxWaiting: 20 * poolSize };
 }
 
 /** The configured provider, or the local lexical embedder. API and worker must agree: search compares one model only. */

@@ -45,6 +45,12 @@ export interface PostgresOptions {
   applicationName: string;
   /** Most connections of this process, the listening one not counted. */
   poolSize: number;
+  /** How long to wait for a connection, be it a new one or one in use; 10 s by default. */
+  connectTimeoutMs?: number;
+  /** After which a statement counts as hung; 60 s by default. */
+  statementTimeoutMs?: number;
+  /** How many may wait for a connection before others are turned away as `database_busy`; any number by default. */
+  maxWaiting?: number;
   /** Told of errors on idle connections; without a listener they would end the process. */
   onIdleError: (error: unknown) => void;
 }
@@ -60,6 +66,8 @@ export function openPostgres(options: PostgresOptions): Database {
     kind: "postgres",
     schemaName: options.schemaName,
     pool,
+    maxWaiting: options.maxWaiting,
+    statementTimeoutMs: options.statementTimeoutMs,
     listen: (channel, listener) => {
       const { listenUrl, url, applicationName } = options;
       const connection = { url: listenUrl ?? url, applicationName, connectTimeoutMs: CONNECT_TIMEOUT_MS };
@@ -69,7 +77,7 @@ export function openPostgres(options: PostgresOptions): Database {
   });
 }
 
-/** Statements longer than this are hung, not slow: the longest of ours (storing a batch of vectors) takes seconds. */
+/** Statements longer than this are hung, not slow: the longest of a worker (storing a batch of vectors) takes seconds. */
 const STATEMENT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 
@@ -78,9 +86,9 @@ function poolConfig(options: PostgresOptions): PoolConfig {
     connectionString: options.url,
     application_name: options.applicationName,
     max: options.poolSize,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
     // Client-side, because a pooler in transaction mode refuses these as start-up parameters.
-    query_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
     keepAlive: true,
     types: createTypeParsers(),
   };
@@ -105,6 +113,8 @@ export interface DatabaseParts {
   kind: Database["kind"];
   schemaName: string;
   pool: Pool;
+  maxWaiting?: number | undefined;
+  statementTimeoutMs?: number | undefined;
   listen: Database["listen"];
   close: () => Promise<void>;
 }
@@ -112,15 +122,16 @@ export interface DatabaseParts {
 export function buildDatabase(parts: DatabaseParts): Database {
   const schema = quoteIdentifier(parts.schemaName);
   // The embedded database has nobody to keep waiting.
-  const limits = parts.kind === "postgres" ? TRANSACTION_LIMITS : "";
+  const limits = parts.kind === "postgres" ? transactionLimits(parts.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS) : "";
+  const lender = { pool: parts.pool, maxWaiting: parts.maxWaiting ?? Number.POSITIVE_INFINITY };
   let closed: Promise<void> | undefined;
   return {
-    ...queryableOn(schema, (work) => withConnection(parts.pool, work)),
+    ...queryableOn(schema, (work) => withConnection(lender, work)),
     kind: parts.kind,
     schemaName: parts.schemaName,
-    transaction: (work) => runTransaction(parts.pool, { schema, begin: `begin;${limits}`, work }),
+    transaction: (work) => runTransaction(lender, { schema, begin: `begin;${limits}`, work }),
     snapshot: (work) =>
-      runTransaction(parts.pool, { schema, begin: `begin isolation level repeatable read, read only;${limits}`, work }),
+      runTransaction(lender, { schema, begin: `begin isolation level repeatable read, read only;${limits}`, work }),
     listen: parts.listen,
     connections: () => countConnections(parts.pool),
     close: () => (closed ??= parts.close()),
@@ -132,10 +143,18 @@ export function buildDatabase(parts: DatabaseParts): Database {
  * before the lease of 12 s does, and its jobs still run elsewhere within 20 s. Set locally, because a pooler in transaction mode
  * takes them neither at start-up nor for longer than the transaction.
  */
-const TRANSACTION_LIMITS = `
+function transactionLimits(statementTimeoutMs: number): string {
+  return `
   set local idle_in_transaction_session_timeout = '10s';
-  set local lock_timeout = '10s';
-  set local statement_timeout = '${STATEMENT_TIMEOUT_MS}ms'`;
+  set local lock_timeout = '${Math.min(10_000, statementTimeoutMs)}ms';
+  set local statement_timeout = '${statementTimeoutMs}ms'`;
+}
+
+/** Where connections come from. */
+interface Lender {
+  pool: Pool;
+  maxWaiting: number;
+}
 
 function countConnections(pool: Pool): Connections {
   const { totalCount, idleCount, waitingCount } = pool;
@@ -168,7 +187,11 @@ function queryableOn(schema: string, use: UseConnection): Queryable {
  * Lends a connection. Unlike the pool's own `query`, it keeps a connection whose statement was merely refused: a refusal
  * is everyday business here, and the embedded database's only connection does not survive being replaced.
  */
-async function withConnection<T>(pool: Pool, work: (connection: Connection) => Promise<T>): Promise<T> {
+async function withConnection<T>(
+  { pool, maxWaiting }: Lender,
+  work: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  if (pool.waitingCount >= maxWaiting) throw databaseBusy();
   const client = await pool.connect().catch((error: unknown) => {
     throw translateDatabaseError(error);
   });
@@ -200,8 +223,8 @@ interface Transaction<T> {
   work: (tx: Queryable) => Promise<T>;
 }
 
-function runTransaction<T>(pool: Pool, { schema, begin, work }: Transaction<T>): Promise<T> {
-  return withConnection(pool, async (connection) => {
+function runTransaction<T>(lender: Lender, { schema, begin, work }: Transaction<T>): Promise<T> {
+  return withConnection(lender, async (connection) => {
     try {
       await send(connection, begin, []);
       const result = await work(queryableOn(schema, (use) => use(connection)));
@@ -221,6 +244,10 @@ async function rollBack(connection: Connection): Promise<void> {
   await connection.client.query("rollback").catch((failure: Error) => {
     connection.broken = failure;
   });
+}
+
+function databaseBusy(): AppError {
+  return new AppError({ kind: "transient", code: "database_busy", message: "Too much is asked at once; ask again." });
 }
 
 function abortedTransaction(): AppError {

@@ -13,6 +13,7 @@ interface Translation {
   kind: ErrorKind;
   code: string;
   message: string;
+  retryAfterMs?: number;
 }
 
 /** Any error of the driver as an AppError; the driver's own stays as `cause` for the log. */
@@ -37,7 +38,7 @@ function translationOf(code: string | undefined, thrown: unknown): Translation {
     return { kind: "conflict", code: "illegal_transition", message: "The job may not make this change." };
   }
   if (code === ROLES_MISSING) return { kind: "permanent", code: "roles_missing", message: messageOf(thrown) };
-  if (code === UPLOAD_REFUSED) return messageOf(thrown) === "daily" ? DAILY_LIMIT : IN_FLIGHT_LIMIT;
+  if (code === UPLOAD_REFUSED) return messageOf(thrown) === "daily" ? dailyLimit() : IN_FLIGHT_LIMIT;
   if (CONFLICTS.has(code)) {
     return { kind: "transient", code: "database_conflict", message: "The database asked to try again." };
   }
@@ -63,16 +64,21 @@ function isJobCheck(thrown: unknown): boolean {
   );
 }
 
-const DAILY_LIMIT: Translation = {
-  kind: "rate_limited",
-  code: "daily_upload_limit",
-  message: "No more files can be uploaded today.",
-};
+function dailyLimit(): Translation {
+  return {
+    kind: "rate_limited",
+    code: "daily_upload_limit",
+    message: "No more files can be uploaded today.",
+    // the day is UTC's
+    retryAfterMs: new Date().setUTCHours(24, 0, 0, 0) - Date.now(),
+  };
+}
 
 const IN_FLIGHT_LIMIT: Translation = {
   kind: "rate_limited",
   code: "uploads_in_flight_limit",
   message: "Too many files are being processed. Upload more as they are done.",
+  retryAfterMs: 10_000,
 };
 
 const UNAVAILABLE: Translation = {

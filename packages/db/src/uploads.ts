@@ -1,8 +1,11 @@
+import { AppError } from "@pipeline/runtime";
 import { z } from "zod";
+import type { Database } from "./database.ts";
 import { isTerminal } from "./pipeline.ts";
 import { maybeOne, one, type Queryable } from "./queryable.ts";
 import { DOCUMENT_COLUMNS, documentRow, JOB_COLUMNS, jobRow, type DocumentRow, type JobRow } from "./rows.ts";
 import { storableJson, storableText } from "./storable-text.ts";
+import { countOneUpload, countUpload, UNLIMITED, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
 
 /** What the client promises to put into storage. */
 export interface UploadPromise {
@@ -33,16 +36,105 @@ export interface RegisteredUpload {
 }
 
 /**
- * The document and its job, made together or found. Call it in a transaction. The document is locked first, so that the
- * same upload many times at once makes one job. After a dead letter or a cancellation a new job is made.
+ * The document and its job, made together or found, within what the user may have. The same upload many times at once makes
+ * one job. Throws rate_limited `daily_upload_limit` and `uploads_in_flight_limit`; what has a job already is never refused.
  */
+export function registerUploadWithin(
+  database: Database,
+  upload: UploadPromise,
+  allowance: UploadAllowance,
+): Promise<RegisteredUpload> {
+  return withFreshCount(database, { user_id: upload.user_id, maxInFlight: allowance.maxInFlight }, async () => {
+    const made = await makeUpload(database, upload, allowance);
+    return made ?? database.transaction((tx) => registerAgain(tx, upload, allowance));
+  });
+}
+
+/** `registerUploadWithin` inside a transaction, without limits. */
 export async function registerUpload(tx: Queryable, upload: UploadPromise): Promise<RegisteredUpload> {
+  return (await makeUpload(tx, upload, UNLIMITED)) ?? registerAgain(tx, upload, UNLIMITED);
+}
+
+/**
+ * A file that the user never promised before: all in one statement, for that is what most uploads are. Undefined: there is
+ * a document of it. Who makes it at the same moment is waited for.
+ */
+async function makeUpload(
+  db: Queryable,
+  upload: UploadPromise,
+  allowance: UploadAllowance,
+): Promise<RegisteredUpload | undefined> {
+  const limits = countOneUpload(db.schema, { source: "born", perDay: "$13", inFlight: "$14" });
+  const row = await maybeOne(
+    db,
+    z.object({ document: documentJson, job: jobJson }),
+    `with born as (
+       insert into ${db.schema}.documents as d
+         (document_id, user_id, filename, mime, bytes_len, file_sha256, raw_path, metadata, generation_count)
+       values ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, 1)
+       on conflict do nothing
+       returning ${DOCUMENT_COLUMNS}
+     ), ${limits}, job as (
+       insert into ${db.schema}.upload_jobs as j
+         (job_id, document_id, user_id, correlation_id, generation, state, waiting_for, due_at, upload_expires_at)
+       select $9::uuid, d.document_id, d.user_id, $10, 1, 'waiting', 'upload',
+         now() + $11::float8 * interval '1 ms', now() + $12 * interval '1 second'
+       from born d cross join permitted p where p.is_permitted
+       returning ${JOB_COLUMNS}, j.fence
+     ), told as (
+       insert into ${db.schema}.events (job_id, type, status, state, fence)
+       select job_id, 'created', status, state, fence from job
+     )
+     select to_jsonb(d) as document, to_jsonb(j) as job from born d cross join job j`,
+    [
+      upload.document_id,
+      upload.user_id,
+      storableText(upload.filename),
+      upload.mime,
+      upload.bytes_len,
+      upload.file_sha256,
+      upload.raw_path,
+      storableJson(upload.metadata),
+      upload.job_id,
+      upload.correlation_id,
+      upload.firstProbeMs,
+      upload.uploadSeconds,
+      allowance.maxPerDay,
+      allowance.maxInFlight,
+    ],
+  );
+  return row && { ...row, duplicate: false, replaced_path: null };
+}
+
+const time = z.coerce.date();
+/** Rows as `to_jsonb` writes them. */
+const documentJson = documentRow.extend({ created_at: time, updated_at: time });
+const jobJson = jobRow.extend({
+  due_at: time.nullable(),
+  upload_expires_at: time.nullable(),
+  created_at: time,
+  updated_at: time,
+  finished_at: time.nullable(),
+});
+
+/**
+ * The document is locked first, so that the same upload many times at once makes one job. After a dead letter or a
+ * cancellation a new job is made.
+ */
+async function registerAgain(
+  tx: Queryable,
+  upload: UploadPromise,
+  allowance: UploadAllowance,
+): Promise<RegisteredUpload> {
   await lockDocument(tx, upload.document_id);
-  const document = (await findDocument(tx, upload)) ?? (await insertDocument(tx, upload));
+  const document = await findDocument(tx, upload);
+  // Deleted between the two statements.
+  if (!document) throw new AppError({ kind: "transient", code: "database_conflict", message: "Ask again." });
   const latest = await findLatestJob(tx, document.document_id);
   if (latest && (latest.state === "done" || !isTerminal(latest.state))) {
     return { document, job: latest, duplicate: true, replaced_path: null };
   }
+  await countUpload(tx, upload.user_id, allowance);
   const promised = await startGeneration(tx, document.document_id, upload);
   const job = await insertJob(tx, upload, promised);
   return { document: promised.document, job, duplicate: false, replaced_path: replacedPath(document, upload) };
@@ -134,27 +226,6 @@ function findDocument(tx: Queryable, file: { user_id: string; file_sha256: strin
     documentRow,
     `select ${DOCUMENT_COLUMNS} from ${tx.schema}.documents d where d.user_id = $1 and d.file_sha256 = $2`,
     [file.user_id, file.file_sha256],
-  );
-}
-
-function insertDocument(tx: Queryable, upload: UploadPromise): Promise<DocumentRow> {
-  return one(
-    tx,
-    documentRow,
-    `insert into ${tx.schema}.documents as d
-       (document_id, user_id, filename, mime, bytes_len, file_sha256, raw_path, metadata)
-     values ($1, $2, $3, $4, $5, $6, $7, $8::jsonb)
-     returning ${DOCUMENT_COLUMNS}`,
-    [
-      upload.document_id,
-      upload.user_id,
-      storableText(upload.filename),
-      upload.mime,
-      upload.bytes_len,
-      upload.file_sha256,
-      upload.raw_path,
-      storableJson(upload.metadata),
-    ],
   );
 }
 

@@ -14,6 +14,11 @@ const port = z.coerce.number().int().min(1).max(65_535);
 const secret = z.string().min(16, { error: "is shorter than 16 characters" });
 const apiKey = z.string().min(8, { error: "is shorter than 8 characters" });
 
+const proxyAddress = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()]);
+const trustedProxies = z.union([z.int().min(1).max(10), z.array(proxyAddress).min(1)], {
+  error: "is neither a number of proxies nor a list of addresses like 10.0.0.0/8",
+});
+
 /**
  * Every variable that a service of this project reads, with its meaning in .env.example. An empty value counts as
  * unset. Durations are seconds, as the operators' guide has them.
@@ -32,6 +37,8 @@ export const environmentSchema = z.object({
   PORT: port.optional(),
   /** Where clients reach the API; defaults to what it listens on. Signed links of the disk store start with it. */
   SERVICE_PUBLIC_URL: baseUrl.optional(),
+  /** Proxies before the API whose X-Forwarded-For counts: how many, or their addresses; none by default. */
+  TRUST_PROXY: z.string().transform(splitProxies).pipe(trustedProxies).optional(),
   CORS_ORIGINS: z.string().transform(splitOrigins).pipe(z.array(originUrl)).default([]),
 
   DATABASE_URL: url(/^postgres(ql)?$/).optional(),
@@ -76,6 +83,13 @@ export const environmentSchema = z.object({
   BUDGET_USD_PER_DAY: z.coerce.number().min(0).optional(),
   BUDGET_USD_PER_USER_PER_DAY: z.coerce.number().min(0).optional(),
 
+  /** What one user may have and ask, over all processes of the API. */
+  LIMIT_UPLOADS_IN_FLIGHT: z.coerce.number().int().min(1).max(1_000_000).default(1_000),
+  LIMIT_UPLOADS_PER_DAY: z.coerce.number().int().min(1).max(1_000_000).default(5_000),
+  LIMIT_REQUESTS_PER_MINUTE: z.coerce.number().int().min(1).max(1_000_000).default(600),
+  /** What one address may ask, whoever asks: an office can be behind it. */
+  LIMIT_REQUESTS_PER_MINUTE_PER_ADDRESS: z.coerce.number().int().min(1).max(10_000_000).default(3_000),
+
   /** Asked for by /metrics; in staging and production the API has no /metrics without it. */
   METRICS_TOKEN: secret.optional(),
   /** Where alerts are told, as Slack takes them. The address is a secret. */
@@ -108,6 +122,10 @@ export const environmentSchema = z.object({
 
 export type Environment = z.infer<typeof environmentSchema>;
 export type EnvironmentName = keyof Environment;
+
+function splitProxies(value: string): number | string[] {
+  return /^\d+$/.test(value) ? Number(value) : splitOrigins(value);
+}
 
 function splitOrigins(value: string): string[] {
   return value

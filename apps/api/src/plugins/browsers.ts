@@ -3,12 +3,15 @@ import { fastifyHelmet } from "@fastify/helmet";
 import { RESUMABLE_TOKEN_HEADER } from "@pipeline/storage";
 import { fastifyPlugin } from "fastify-plugin";
 import { CORRELATION_HEADER } from "./correlation.ts";
+import { IDEMPOTENCY_HEADER, REPLAYED_HEADER } from "./idempotency.ts";
 
 /** What supabase-js sends with the PUT to a signed link. */
 const SUPABASE_HEADERS = ["apikey", "x-client-info", "cache-control", "x-upsert"];
 /** What clients of resumable uploads send, and read. */
 const TUS_HEADERS = ["tus-resumable", "upload-length", "upload-metadata", "upload-offset", RESUMABLE_TOKEN_HEADER];
 const TUS_ANSWERS = ["tus-resumable", "upload-length", "upload-offset"];
+
+const LIMIT_ANSWERS = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"];
 
 /** What browsers need to be told: who may call from where, and to treat answers as data. */
 export const browsers = fastifyPlugin<{ corsOrigins: readonly string[] }>(
@@ -17,8 +20,22 @@ export const browsers = fastifyPlugin<{ corsOrigins: readonly string[] }>(
     await app.register(fastifyCors, {
       origin: corsOrigins.length > 0 ? [...corsOrigins] : false,
       methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-      allowedHeaders: ["authorization", "content-type", CORRELATION_HEADER, ...SUPABASE_HEADERS, ...TUS_HEADERS],
-      exposedHeaders: [CORRELATION_HEADER, "location", "retry-after", ...TUS_ANSWERS],
+      allowedHeaders: [
+        "authorization",
+        "content-type",
+        IDEMPOTENCY_HEADER,
+        CORRELATION_HEADER,
+        ...SUPABASE_HEADERS,
+        ...TUS_HEADERS,
+      ],
+      exposedHeaders: [
+        CORRELATION_HEADER,
+        "location",
+        "retry-after",
+        REPLAYED_HEADER,
+        ...LIMIT_ANSWERS,
+        ...TUS_ANSWERS,
+      ],
       maxAge: 600,
       strictPreflight: false,
     });

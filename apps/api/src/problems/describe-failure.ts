@@ -32,7 +32,11 @@ const FRAMEWORK_FAILURES: ReadonlyMap<string, Failure> = new Map([
   ["FST_ERR_CTP_BODY_TOO_LARGE", { status: 413, code: "request_too_large", detail: "The request body is too large." }],
   [
     "FST_ERR_CTP_INVALID_MEDIA_TYPE",
-    { status: 415, code: "unsupported_content_type", detail: "The request body must be application/json." },
+    {
+      status: 415,
+      code: "unsupported_content_type",
+      detail: "The request body has a content type that this call does not take.",
+    },
   ],
   ["FST_ERR_CTP_INVALID_JSON_BODY", malformedJson()],
   ["FST_ERR_CTP_EMPTY_JSON_BODY", malformedJson()],
@@ -85,6 +89,7 @@ function describeAppError(error: AppError): Failure {
 const DEFAULT_RETRY_AFTER_MS = 2_000;
 
 function retryAfter(error: AppError): Pick<Failure, "retryAfterSeconds"> {
-  if (error.kind !== "transient" && error.kind !== "rate_limited") return {};
+  const isPassing = error.kind === "transient" || error.kind === "rate_limited";
+  if (!isPassing && error.retryAfterMs === undefined) return {};
   return { retryAfterSeconds: Math.max(1, Math.ceil((error.retryAfterMs ?? DEFAULT_RETRY_AFTER_MS) / 1_000)) };
 }

@@ -20,7 +20,10 @@ export const PROBLEM_TYPE = "application/problem+json";
 export const problem = { description: "Problem details", content: { [PROBLEM_TYPE]: { schema: problemSchema } } };
 
 /** What every route behind the bearer token can answer. */
-export const COMMON_PROBLEMS = { 401: problem, 500: problem, 503: problem } as const;
+export const COMMON_PROBLEMS = { 401: problem, 429: problem, 500: problem, 503: problem } as const;
+
+/** What every route for operators can answer. */
+export const ADMIN_PROBLEMS = { 401: problem, 403: problem, 500: problem, 503: problem } as const;
 
 /** What every route that reads a JSON body can answer before it has read it. */
 export const BODY_PROBLEMS = { 400: problem, 413: problem, 415: problem } as const;

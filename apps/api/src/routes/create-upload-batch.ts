@@ -7,6 +7,7 @@ import type { ApiDependencies } from "../dependencies.ts";
 import { describeFailure, type Failure } from "../problems/describe-failure.ts";
 import { BODY_PROBLEMS, COMMON_PROBLEMS, problem, problemSchema, type Problem } from "../problems/problem.ts";
 import { acceptUpload } from "../uploads/accept-upload.ts";
+import { renewLinks } from "../uploads/renew-links.ts";
 
 const batchRequest = z.strictObject({
   files: z
@@ -22,6 +23,9 @@ const batchResult = z.object({
   problem: problemSchema.nullable(),
 });
 const batchBody = z.object({ results: z.array(batchResult) });
+/** As an answer is kept, without its links. */
+const keptResult = z.looseObject({ upload: z.record(z.string(), z.unknown()).nullable() });
+const keptBatch = z.object({ results: z.array(keptResult) });
 type BatchResult = z.output<typeof batchResult>;
 
 /**
@@ -33,8 +37,24 @@ export const createUploadBatch: FastifyPluginAsyncZod<ApiDependencies> = async (
   app.route({
     method: "POST",
     url: "/upload/batch",
+    config: {
+      renewLinks: async ({ id, userId, body }, kept) => {
+        const { files } = batchRequest.parse(body);
+        const renew = async (result: z.output<typeof keptResult>, index: number): Promise<unknown> => {
+          if (result.upload === null) return result;
+          const asked = { user_id: userId, correlation_id: id, file: fileSchema.parse(files[index]) };
+          return { ...result, upload: await renewLinks(dependencies, { ...asked, kept: result.upload }) };
+        };
+        const results: unknown[] = [];
+        for (const [index, result] of keptBatch.parse(kept).results.entries()) results.push(await renew(result, index));
+        return { results };
+      },
+    },
     bodyLimit: LIMITS.maxBatchBytes,
-    schema: { body: batchRequest, response: { 207: batchBody, ...BODY_PROBLEMS, 422: problem, ...COMMON_PROBLEMS } },
+    schema: {
+      body: batchRequest,
+      response: { 207: batchBody, ...BODY_PROBLEMS, 409: problem, 422: problem, ...COMMON_PROBLEMS },
+    },
     handler: async (request, reply) => {
       const accept = async (file: unknown): Promise<BatchResult> => {
         try {

@@ -4,15 +4,23 @@ import { jobUrl } from "../contract/urls.ts";
 import type { ApiDependencies } from "../dependencies.ts";
 import { BODY_PROBLEMS, COMMON_PROBLEMS, problem } from "../problems/problem.ts";
 import { acceptUpload } from "../uploads/accept-upload.ts";
+import { renewLinks } from "../uploads/renew-links.ts";
 
 /** Takes the promise of a file and answers where to put it. The same file again is the same document and job. */
 export const createUpload: FastifyPluginAsyncZod<ApiDependencies> = async (app, dependencies) => {
+  const fileSchema = uploadRequest(dependencies.settings.uploadLimits);
   app.route({
     method: "POST",
     url: "/upload",
+    config: {
+      renewLinks: async ({ id, userId, body }, kept) => {
+        const file = fileSchema.parse(body);
+        return renewLinks(dependencies, { user_id: userId, correlation_id: id, file, kept });
+      },
+    },
     schema: {
-      body: uploadRequest(dependencies.settings.uploadLimits),
-      response: { 200: uploadBody, 201: uploadBody, ...BODY_PROBLEMS, 422: problem, ...COMMON_PROBLEMS },
+      body: fileSchema,
+      response: { 200: uploadBody, 201: uploadBody, ...BODY_PROBLEMS, 409: problem, 422: problem, ...COMMON_PROBLEMS },
     },
     handler: async (request, reply) => {
       const upload = { user_id: request.userId, correlation_id: request.id, file: request.body };

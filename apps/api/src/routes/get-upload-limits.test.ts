@@ -17,6 +17,8 @@ const limitsAnswer = z.object({
   max_batch_bytes: z.number(),
   max_streams: z.number(),
   max_page_size: z.number(),
+  uploads: z.unknown(),
+  requests: z.unknown(),
   search: z.object({
     max_query_chars: z.number(),
     max_results: z.number(),
@@ -57,6 +59,14 @@ describe("GET /upload/limits", () => {
       max_batch_bytes: 393_216,
       max_streams: 10,
       max_page_size: 100,
+      uploads: {
+        in_flight: { limit: 1_000, used: 0, remaining: 1_000 },
+        per_day: { limit: 5_000, used: 0, remaining: 5_000, resets_at: expect.stringMatching(/T00:00:00.000Z$/) },
+      },
+      requests: {
+        per_user: { limit: 1_000_000, used: 1, remaining: 999_999, resets_at: expect.stringMatching(/:00.\d{3}Z$/) },
+        per_address: { limit: 1_000_000, used: 1, remaining: 999_999, resets_at: expect.stringMatching(/:00.\d{3}Z$/) },
+      },
       search: {
         max_query_chars: 2_000,
         max_results: 10,

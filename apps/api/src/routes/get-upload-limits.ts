@@ -1,8 +1,13 @@
+import { readUploadUsage } from "@pipeline/db";
 import { LIMITS, SUPPORTED_MIME_TYPES } from "@pipeline/runtime";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { isoTime } from "../contract/iso-time.ts";
 import type { ApiDependencies } from "../dependencies.ts";
+import type { RequestUsage } from "../limits/request-counter.ts";
 import { COMMON_PROBLEMS } from "../problems/problem.ts";
+
+const allowance = z.object({ limit: z.int(), used: z.int(), remaining: z.int() });
 
 const limitsBody = z.object({
   max_bytes: z.int(),
@@ -21,6 +26,18 @@ const limitsBody = z.object({
   max_streams: z.int(),
   /** The largest `limit` of the lists. */
   max_page_size: z.int(),
+  /** Of one user, over all processes of the service: what is allowed, used and left. */
+  uploads: z.object({
+    /** Files that are not done yet, retries and reprocessings among them. */
+    in_flight: allowance,
+    per_day: allowance.extend({ resets_at: isoTime }),
+  }),
+  /** In this minute. */
+  requests: z.object({
+    per_user: allowance.extend({ resets_at: isoTime }),
+    /** Whoever asks from there. */
+    per_address: allowance.extend({ resets_at: isoTime }),
+  }),
   search: z.object({
     max_query_chars: z.int(),
     /** The largest `limit`, and the one that applies when none is asked for; so is the token budget. */
@@ -32,31 +49,48 @@ const limitsBody = z.object({
 });
 
 /** Every limit that applies, read from where it is enforced. */
-export const getUploadLimits: FastifyPluginAsyncZod<ApiDependencies> = async (app, { settings }) => {
-  const { uploadLimits, search } = settings;
+export const getUploadLimits: FastifyPluginAsyncZod<ApiDependencies> = async (app, { database, settings }) => {
+  const { uploadLimits, uploadAllowance, search } = settings;
   app.route({
     method: "GET",
     url: "/upload/limits",
     schema: { response: { 200: limitsBody, ...COMMON_PROBLEMS } },
-    handler: async () => ({
-      max_bytes: uploadLimits.maxFileBytes,
-      max_pages: uploadLimits.maxPages,
-      supported_mime_types: [...SUPPORTED_MIME_TYPES],
-      upload_link_seconds: uploadLimits.uploadLinkSeconds,
-      max_filename_chars: uploadLimits.maxFilenameChars,
-      max_metadata_bytes: uploadLimits.maxMetadataBytes,
-      max_request_bytes: LIMITS.maxRequestBytes,
-      max_batch_files: LIMITS.maxBatchFiles,
-      max_batch_bytes: LIMITS.maxBatchBytes,
-      max_streams: LIMITS.maxStreamsPerUser,
-      max_page_size: LIMITS.maxPageSize,
-      search: {
-        max_query_chars: LIMITS.maxQueryChars,
-        max_results: search.maxChunks,
-        max_token_budget: search.tokenBudget,
-        max_document_ids: LIMITS.maxSearchDocuments,
-        default_threshold: search.threshold,
-      },
-    }),
+    handler: async ({ userId, requestUsage }) => {
+      const usage = await readUploadUsage(database, userId);
+      return {
+        max_bytes: uploadLimits.maxFileBytes,
+        max_pages: uploadLimits.maxPages,
+        supported_mime_types: [...SUPPORTED_MIME_TYPES],
+        upload_link_seconds: uploadLimits.uploadLinkSeconds,
+        max_filename_chars: uploadLimits.maxFilenameChars,
+        max_metadata_bytes: uploadLimits.maxMetadataBytes,
+        max_request_bytes: LIMITS.maxRequestBytes,
+        max_batch_files: LIMITS.maxBatchFiles,
+        max_batch_bytes: LIMITS.maxBatchBytes,
+        max_streams: LIMITS.maxStreamsPerUser,
+        max_page_size: LIMITS.maxPageSize,
+        uploads: {
+          in_flight: allow(uploadAllowance.maxInFlight, usage.in_flight),
+          per_day: { ...allow(uploadAllowance.maxPerDay, usage.today), resets_at: usage.resets_at },
+        },
+        requests: { per_user: allowRequests(requestUsage.user), per_address: allowRequests(requestUsage.address) },
+        search: {
+          max_query_chars: LIMITS.maxQueryChars,
+          max_results: search.maxChunks,
+          max_token_budget: search.tokenBudget,
+          max_document_ids: LIMITS.maxSearchDocuments,
+          default_threshold: search.threshold,
+        },
+      };
+    },
   });
 };
+
+function allow(limit: number, used: number): z.infer<typeof allowance> {
+  return { limit, used, remaining: Math.max(0, limit - used) };
+}
+
+function allowRequests(usage: RequestUsage | null) {
+  if (usage === null) throw new Error("The route stands outside the request limits.");
+  return { ...allow(usage.limit, usage.used), resets_at: usage.resets_at };
+}

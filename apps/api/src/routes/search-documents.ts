@@ -40,6 +40,7 @@ export const searchDocuments: FastifyPluginAsyncZod<ApiDependencies> = async (ap
   app.route({
     method: "POST",
     url: "/search",
+    config: { isRepeatable: false },
     schema: { body: searchRequest(settings), response: responses },
     handler: async (request) => {
       const { query, limit, threshold, token_budget, document_ids, metadata } = request.body;

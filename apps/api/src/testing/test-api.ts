@@ -15,7 +15,7 @@ import { signDevelopmentToken, signServiceToken } from "../auth/sign-development
 import { createTokenVerifier } from "../auth/token-verifier.ts";
 import { API_PREFIX } from "../contract/urls.ts";
 import type { ApiDependencies } from "../dependencies.ts";
-import { settingsFrom } from "../settings.ts";
+import { settingsFrom, type ApiSettings } from "../settings.ts";
 
 export const TOKEN_SECRET = "token secret of the tests, long enough";
 export const UPLOAD_SECRET = "upload secret of the tests, 32 b";
@@ -47,6 +47,8 @@ export interface TestApi {
   database: Database;
   storage: DiskStore;
   storageDirectory: string;
+  /** Another pool of the API's role on the same database, as another process would have; not on the embedded one. */
+  openAnother: () => Database;
   /** Everything logged so far. */
   readLog: () => string;
   call: (call: Call) => Promise<Answer>;
@@ -55,7 +57,10 @@ export interface TestApi {
   close: () => Promise<void>;
 }
 
-export async function openTestApi(overrides: Partial<ApiDependencies> = {}): Promise<TestApi> {
+export async function openTestApi(
+  overrides: Partial<ApiDependencies> = {},
+  settings: Partial<ApiSettings> = {},
+): Promise<TestApi> {
   const directory = await mkdtemp(join(tmpdir(), "api-test-"));
   const opened = await openTestDatabase();
   const lines: string[] = [];
@@ -68,7 +73,7 @@ export async function openTestApi(overrides: Partial<ApiDependencies> = {}): Pro
   const environment = parseEnvironment({ ENVIRONMENT: "test", CORS_ORIGINS: PAGE_ORIGIN }, "local");
   const notifier = createNotifier(opened.database, { intervalMs: 1, onError: () => undefined });
   const dependencies: ApiDependencies = {
-    database: opened.database,
+    database: opened.openAs("api"),
     storage,
     embedder: createLocalEmbedder(),
     notifier,
@@ -76,7 +81,13 @@ export async function openTestApi(overrides: Partial<ApiDependencies> = {}): Pro
     verifyService: createServiceVerifier({ secret: TOKEN_SECRET }),
     log: createLogger({ level: "trace", service: "api", stream: { write: (line) => lines.push(line) } }),
     // Longer than any load on the machine that runs the tests.
-    settings: { ...settingsFrom(environment, "test build"), probeTimeoutMs: 30_000 },
+    settings: {
+      ...settingsFrom(environment, "test build"),
+      probeTimeoutMs: 30_000,
+      maxLagMs: 0,
+      requestLimits: { perUser: 1_000_000, perAddress: 1_000_000 },
+      ...settings,
+    },
     ...overrides,
   };
   const app = await buildApi(dependencies);
@@ -86,6 +97,7 @@ export async function openTestApi(overrides: Partial<ApiDependencies> = {}): Pro
     database: opened.database,
     storage,
     storageDirectory: directory,
+    openAnother: () => opened.openAs("api"),
     readLog: () => lines.join(""),
     call: (call) => send(app, call),
     listen: async () => {

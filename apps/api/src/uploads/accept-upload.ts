@@ -29,7 +29,7 @@ export async function acceptUpload(dependencies: ApiDependencies, upload: Announ
 /** Early enough for a small file that nobody announces, late enough not to look in vain for most. */
 const FIRST_PROBE_MS = 5_000;
 
-function promiseOf({ user_id, correlation_id, file }: AnnouncedUpload, limits: UploadLimits): UploadPromise {
+export function promiseOf({ user_id, correlation_id, file }: AnnouncedUpload, limits: UploadLimits): UploadPromise {
   const { filename, bytes_len, sha256, metadata } = file;
   const mime = requireAcceptable(file, limits.maxFileBytes);
   const document_id = documentId(user_id, sha256);
@@ -60,7 +60,7 @@ async function removeReplaced({ storage, log }: ApiDependencies, path: string): 
   }
 }
 
-function presentUpload({ job, link }: OpenedUpload): Omit<UploadBody, "duplicate"> {
+export function presentUpload({ job, link }: OpenedUpload): Omit<UploadBody, "duplicate"> {
   const { job_id, document_id, status, state, correlation_id } = job;
   const facts = { job_id, document_id, status, state, correlation_id };
   if (!link) return { ...facts, signed_url: null, upload_expires_at: null, upload: null, resumable: null };

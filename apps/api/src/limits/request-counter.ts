@@ -1,0 +1,126 @@
+import { addRequestCounts, deleteOldRequestCounts, type Queryable, type RequestCount } from "@pipeline/db";
+
+/** Where somebody stands in the current minute. */
+export interface RequestUsage {
+  limit: number;
+  used: number;
+  resets_at: Date;
+}
+
+export interface RequestCounter {
+  /** Counts one more request if the limit allows it; says so. */
+  take(subject: string, limit: number): RequestUsage & { isAllowed: boolean };
+  /** Sends what is not sent yet, and stops. */
+  close(): Promise<void>;
+}
+
+export interface RequestCounterOptions {
+  /** Between two exchanges with the database, 500 ms by default; sooner where a subject goes through its limit fast. */
+  exchangeMs?: number;
+  onError: (error: unknown) => void;
+}
+
+/**
+ * Counts requests of the minute over all processes, without a statement for each of them: counts are sent in batches, and
+ * the sums that come back are what the limit is compared with. So it can be passed by what other processes let through
+ * since the last exchange, at most a twentieth of it for each. While the database is away each process counts by itself.
+ */
+export function createRequestCounter(database: Queryable, options: RequestCounterOptions): RequestCounter {
+  const { exchangeMs = 500, onError } = options;
+  const subjects = new Map<string, Subject>();
+  let skewMs = 0;
+  let timer: NodeJS.Timeout | undefined;
+  let exchanging: Promise<void> | undefined;
+  let isClosed = false;
+
+  const exchange = async (): Promise<void> => {
+    const minute = minuteOf(Date.now() + skewMs);
+    const sent = takePending(subjects);
+    try {
+      const sums = sent.length === 0 ? [] : await addRequestCounts(database, sent);
+      for (const sum of sums) {
+        skewMs = sum.now - Date.now();
+        const subject = subjects.get(sum.subject);
+        if (subject?.minute === sum.minute) Object.assign(subject, { stored: sum.count, sending: 0 });
+      }
+      if (forgetOlder(subjects, minute) > 0) await deleteOldRequestCounts(database);
+    } catch (error) {
+      for (const subject of subjects.values()) {
+        subject.pending += subject.sending;
+        subject.sending = 0;
+      }
+      forgetOlder(subjects, minute);
+      onError(error);
+    }
+  };
+  const exchangeNow = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    exchanging ??= exchange().finally(() => {
+      exchanging = undefined;
+      if (subjects.size > 0) exchangeSoon();
+    });
+  };
+  const exchangeSoon = (): void => {
+    if (!isClosed) timer ??= setTimeout(exchangeNow, exchangeMs).unref();
+  };
+  return {
+    take: (name, limit) => {
+      const minute = minuteOf(Date.now() + skewMs);
+      const known = subjects.get(name);
+      const subject = known?.minute === minute ? known : { minute, stored: 0, sending: 0, pending: 0 };
+      if (subject !== known && (known !== undefined || subjects.size < MAX_SUBJECTS)) subjects.set(name, subject);
+      const used = subject.stored + subject.sending + subject.pending;
+      const usage = { limit, resets_at: new Date(minute + MINUTE_MS - skewMs) };
+      if (used >= limit) return { ...usage, used: limit, isAllowed: false };
+      subject.pending += 1;
+      if (subject.pending * 20 >= limit && exchanging === undefined) exchangeNow();
+      else exchangeSoon();
+      return { ...usage, used: used + 1, isAllowed: true };
+    },
+    close: async () => {
+      isClosed = true;
+      clearTimeout(timer);
+      await exchanging;
+      await exchange();
+    },
+  };
+}
+
+const MINUTE_MS = 60_000;
+/** Of one process in one minute. Those beyond are not counted: whoever has so many addresses is not held by a limit of each. */
+const MAX_SUBJECTS = 50_000;
+
+interface Subject {
+  minute: number;
+  /** What all processes had sent at the last exchange. */
+  stored: number;
+  /** On its way. */
+  sending: number;
+  pending: number;
+}
+
+function minuteOf(time: number): number {
+  return Math.floor(time / MINUTE_MS) * MINUTE_MS;
+}
+
+function takePending(subjects: Map<string, Subject>): RequestCount[] {
+  const sent: RequestCount[] = [];
+  for (const [name, subject] of subjects) {
+    if (subject.pending === 0) continue;
+    sent.push({ subject: name, minute: subject.minute, count: subject.pending });
+    subject.sending += subject.pending;
+    subject.pending = 0;
+  }
+  return sent;
+}
+
+function forgetOlder(subjects: Map<string, Subject>, minute: number): number {
+  let count = 0;
+  for (const [name, subject] of subjects) {
+    if (subject.minute >= minute) continue;
+    subjects.delete(name);
+    count += 1;
+  }
+  return count;
+}

@@ -1,0 +1,117 @@
+import { createHash } from "node:crypto";
+import { claimKey, keepAnswer, releaseKey, type Database, type RepeatableRequest } from "@pipeline/db";
+import { AppError, type Logger } from "@pipeline/runtime";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { fastifyPlugin } from "fastify-plugin";
+import { z } from "zod";
+
+export const IDEMPOTENCY_HEADER = "idempotency-key";
+export const REPLAYED_HEADER = "idempotency-replayed";
+
+type Body = Record<string, unknown>;
+
+declare module "fastify" {
+  export interface FastifyContextConfig {
+    /** False: the call changes nothing, and its answer is not to be kept. */
+    isRepeatable?: boolean;
+    /** Signs anew the links of an answer that was kept without them. */
+    renewLinks?: (request: FastifyRequest, kept: Body) => Promise<Body>;
+  }
+  export interface FastifyRequest {
+    /** The key that this request holds until it is answered. */
+    heldKey: RepeatableRequest | null;
+  }
+}
+
+/** How long a request whose process died keeps its key. What it did is found again by the one that takes over. */
+const LEASE_MS = 60_000;
+
+/**
+ * A POST that brings an Idempotency-Key is done once: repeated within a day, it gets the first one's answer. What failed
+ * changed nothing and is tried again. Goes behind authentication: keys are the user's own. Answers are kept without upload
+ * links, which are secrets and would be too old anyway; the route signs new ones.
+ */
+export const idempotency = fastifyPlugin<{ database: Database; log: Logger }>(
+  async (app, { database, log }) => {
+    app.decorateRequest("heldKey", null);
+    app.addHook("preHandler", async (request, reply) => {
+      const { config } = request.routeOptions;
+      const key = request.headers[IDEMPOTENCY_HEADER];
+      if (request.method !== "POST" || config.isRepeatable === false || key === undefined) return;
+      const asked = repeatableRequest(request, key);
+      const claim = await claimKey(database, asked, LEASE_MS);
+      switch (claim.outcome) {
+        case "claimed":
+          request.heldKey = asked;
+          return;
+        case "reused":
+          throw keyReused();
+        case "in_use":
+          throw keyInUse();
+        case "answered": {
+          const { status_code, location, body } = claim.answer;
+          if (location !== null) reply.header("location", location);
+          reply.code(status_code).header(REPLAYED_HEADER, "true").type("application/json; charset=utf-8");
+          return reply.send(JSON.stringify((await config.renewLinks?.(request, body)) ?? body));
+        }
+      }
+    });
+    app.addHook("onSend", async (request, reply, payload) => {
+      const { heldKey } = request;
+      if (heldKey === null) return;
+      request.heldKey = null;
+      try {
+        await settle(database, { heldKey, reply, payload });
+      } catch (err) {
+        // The answer is true all the same; the key frees itself.
+        log.warn({ err, correlation_id: request.id }, "answer not kept");
+      }
+    });
+  },
+  { name: "idempotency", dependencies: ["authentication"] },
+);
+
+async function settle(
+  database: Database,
+  { heldKey, reply, payload }: { heldKey: RepeatableRequest; reply: FastifyReply; payload: unknown },
+): Promise<void> {
+  const isDone = reply.statusCode >= 200 && reply.statusCode < 300 && typeof payload === "string";
+  if (!isDone) return releaseKey(database, heldKey);
+  await keepAnswer(database, heldKey, {
+    status_code: reply.statusCode,
+    location: z.string().nullable().catch(null).parse(reply.getHeader("location")),
+    body: z.record(z.string(), z.unknown()).parse(JSON.parse(payload, withoutLinks)),
+  });
+}
+
+/** Names of fields that hold upload links, or the tokens of such. */
+const LINK_FIELDS = new Set(["signed_url", "upload_expires_at", "resumable"]);
+
+/** `upload` is a link in one upload's answer, and what holds them in a batch's. */
+function withoutLinks(name: string, value: unknown): unknown {
+  const isLink = name === "upload" && z.object({ token: z.string() }).safeParse(value).success;
+  return isLink || LINK_FIELDS.has(name) ? null : value;
+}
+
+function repeatableRequest(request: FastifyRequest, key: string | string[]): RepeatableRequest {
+  if (typeof key !== "string" || !/^[\x21-\x7e]{1,255}$/.test(key)) {
+    const message = "Idempotency-Key takes 1 to 255 printable characters without blanks.";
+    throw new AppError({ kind: "invalid", code: "idempotency_key_invalid", message });
+  }
+  const asked = JSON.stringify([request.method, request.url, request.body ?? null]);
+  return { user_id: request.userId, key_digest: digest(key), request_digest: digest(asked) };
+}
+
+function digest(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+function keyReused(): AppError {
+  const message = "This Idempotency-Key was used for another request. Make a new one for each.";
+  return new AppError({ kind: "invalid", code: "idempotency_key_reused", message });
+}
+
+function keyInUse(): AppError {
+  const message = "A request with this Idempotency-Key is under way. Ask again for its answer.";
+  return new AppError({ kind: "conflict", code: "idempotency_key_in_use", message, retryAfterMs: 1_000 });
+}

@@ -1,0 +1,17 @@
+import { AppError } from "@pipeline/runtime";
+import { fastifyPlugin } from "fastify-plugin";
+
+/** Until the database is known to be the right one nothing but health is answered. */
+export const opening = fastifyPlugin<{ isOpen: () => boolean }>(
+  async (app, { isOpen }) => {
+    app.addHook("onRequest", async (request) => {
+      if (isOpen() || request.routeOptions.url?.startsWith("/health") === true) return;
+      throw new AppError({
+        kind: "transient",
+        code: "database_unavailable",
+        message: "The database cannot be reached.",
+      });
+    });
+  },
+  { name: "opening" },
+);
