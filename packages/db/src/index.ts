@@ -7,6 +7,7 @@ export * from "./claims.ts";
 export * from "./clock.ts";
 export * from "./database.ts";
 export * from "./defer-job.ts";
+export * from "./deployment-survey.ts";
 export { diagnose, type DiagnoseOptions, type Diagnosis } from "./doctor.ts";
 export * from "./documents.ts";
 export * from "./embedded.ts";

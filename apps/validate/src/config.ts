@@ -1,0 +1,43 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { isAbsolute, join } from "node:path";
+import { environmentSchema } from "@pipeline/runtime";
+
+const PROJECT_ROOT = join(import.meta.dirname, "../../..");
+
+/** What tokens can be made with, from the environment; an empty value counts as unset. */
+export interface ValidateConfig {
+  jwtSecret: string | undefined;
+  supabaseUrl: string | undefined;
+  serviceKey: string | undefined;
+  schemaName: string;
+}
+
+/** Throws ZodError where a variable is malformed. Of a local stack the secret is the one in DATA_DIR. */
+export async function loadValidateConfig(deploymentUrl: string): Promise<ValidateConfig> {
+  const given = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== ""));
+  const environment = environmentSchema
+    .pick({
+      SUPABASE_URL: true,
+      SUPABASE_JWT_SECRET: true,
+      SUPABASE_SERVICE_ROLE_KEY: true,
+      DATABASE_SCHEMA: true,
+      DATA_DIR: true,
+    })
+    .parse(given);
+  const { SUPABASE_URL: supabaseUrl, SUPABASE_JWT_SECRET: jwtSecret } = environment;
+  return {
+    jwtSecret:
+      jwtSecret ?? (supabaseUrl === undefined ? await localSecret(deploymentUrl, environment.DATA_DIR) : undefined),
+    supabaseUrl,
+    serviceKey: environment.SUPABASE_SERVICE_ROLE_KEY,
+    schemaName: environment.DATABASE_SCHEMA,
+  };
+}
+
+/** Never made here: a secret that the deployment does not have would only be refused. */
+async function localSecret(deploymentUrl: string, dataDirectory: string): Promise<string | undefined> {
+  if (!/^(localhost|127\.|\[::1\])/.test(new URL(deploymentUrl).hostname)) return undefined;
+  const path = join(isAbsolute(dataDirectory) ? dataDirectory : join(PROJECT_ROOT, dataDirectory), "token-secret");
+  return existsSync(path) ? (await readFile(path, "utf8")).trim() : undefined;
+}

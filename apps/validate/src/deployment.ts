@@ -1,0 +1,77 @@
+import type { Database } from "@pipeline/db";
+import type { Check } from "./checklist.ts";
+import type { Health } from "./health-answer.ts";
+import { Skipped } from "./finding.ts";
+import type { Http } from "./http.ts";
+import type { Tokens } from "./tokens.ts";
+
+export interface ValidationSettings {
+  url: string;
+  /** What the deployment must say that it is; undefined: whatever it says. */
+  environment: string | undefined;
+  /** A web page's origin that the API must allow. */
+  origin: string | undefined;
+  /** Of a request; the operators' alert has 2 s. */
+  maxLatencyMs: number;
+  /** How long the test document may take to become searchable. */
+  documentTimeoutMs: number;
+}
+
+/** The running deployment as the checks see it. */
+export interface Deployment {
+  settings: ValidationSettings;
+  /** Calls below the root. */
+  root: Http;
+  /** Calls below the API's prefix. */
+  api: Http;
+  tokens: Tokens;
+  /** Its database, where a URL was given; nothing is left behind in it. */
+  database: Database | undefined;
+  /** What earlier checks found out. */
+  known: Known;
+}
+
+export interface Known {
+  health?: Health;
+  document?: TestDocument;
+}
+
+/** The document that this run uploaded. */
+export interface TestDocument {
+  job_id: string;
+  document_id: string;
+  correlation_id: string;
+  /** Confirmed; after this the worker's turn begins. */
+  confirmedAt: number;
+  completedMs?: number;
+  events?: readonly DocumentEvent[];
+  text: string;
+  /** A question that one sentence of the text answers. */
+  question: string;
+  answer: string;
+}
+
+export interface DocumentEvent {
+  type: string;
+  status: string;
+  state: string;
+  code: string | null;
+  correlation_id: string;
+  created_at: string;
+}
+
+/** One part of the operators' guide. */
+export type SectionChecks = (deployment: Deployment, check: Check) => Promise<void>;
+
+export const API_PREFIX = "/api/upload-pipeline";
+
+/** Throws Skipped where the token is missing; `what` says which, and how it is given. */
+export function needToken(token: string | undefined, what: string): string {
+  if (token === undefined) throw new Skipped(`needs ${what}`);
+  return token;
+}
+
+export const USER_TOKEN = "a user's token (--token, or SUPABASE_JWT_SECRET to make one)";
+export const OTHER_TOKEN = "a second user's token (--other-token, or SUPABASE_JWT_SECRET to make one)";
+export const SERVICE_TOKEN = "the service key (--service-key, or SUPABASE_JWT_SECRET to make a token)";
+export const DATABASE_URL = "the database (--database-url)";

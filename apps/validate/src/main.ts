@@ -1,0 +1,122 @@
+import { writeFile } from "node:fs/promises";
+import { type Database, openPostgres } from "@pipeline/db";
+import { ENVIRONMENTS, toAppError } from "@pipeline/runtime";
+import { Command } from "commander";
+import { z } from "zod";
+import { loadValidateConfig, type ValidateConfig } from "./config.ts";
+import { createProgress } from "./progress.ts";
+import { runValidation, type Validation } from "./run-validation.ts";
+import { prepareTokens } from "./tokens.ts";
+import { resultOf, writeReport } from "./write-report.ts";
+
+const COULD_NOT_RUN = 2;
+
+const seconds = z.coerce.number().positive().max(3_600);
+const optionsSchema = z.object({
+  url: z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/+$/, "")),
+  report: z.string().optional(),
+  json: z.boolean().default(false),
+  token: z.string().min(1).optional(),
+  otherToken: z.string().min(1).optional(),
+  serviceKey: z.string().min(1).optional(),
+  databaseUrl: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+  schema: z.string().optional(),
+  environment: z.enum(ENVIRONMENTS).optional(),
+  origin: z.url().optional(),
+  documentSeconds: seconds,
+  maxLatencyMs: z.coerce.number().positive(),
+});
+type Options = z.infer<typeof optionsSchema>;
+
+await new Command("validate")
+  .description(
+    "Walks the operators' guide against a running deployment: health, queue, a document from upload to search, security, speed.",
+  )
+  .requiredOption("--url <url>", "where the API is")
+  .option("--report <file>", "write the dated report in Markdown")
+  .option("--json", "print the findings as JSON instead of lines", false)
+  .option(
+    "--token <token>",
+    "a user's token; made with SUPABASE_JWT_SECRET, or a local stack's own secret, if not given",
+  )
+  .option("--other-token <token>", "another user's token")
+  .option("--service-key <key>", "for /admin and closed metrics; SUPABASE_SERVICE_ROLE_KEY if not given")
+  .option("--database-url <url>", "look into its database as well, as its owner; everything is taken back")
+  .option("--schema <name>", "the schema there; DATABASE_SCHEMA if not given")
+  .option("--environment <name>", `what it must say that it is: ${ENVIRONMENTS.join(", ")}`)
+  .option("--origin <origin>", "a page's origin that CORS_ORIGINS must allow")
+  .option("--document-seconds <seconds>", "how long the test document may take to become complete", "120")
+  .option("--max-latency-ms <ms>", "how long 95 of 100 requests may take at most", "2000")
+  .addHelpText(
+    "after",
+    "\nOne small document is uploaded and deleted again. Exits with 0 when nothing failed, 1 when something did, 2 when it could not run.",
+  )
+  // Commander's own 1 for a wrong option would say that the deployment is at fault.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : COULD_NOT_RUN))
+  .action(async (raw: unknown, command: Command) => {
+    const parsed = optionsSchema.safeParse(raw);
+    if (!parsed.success) {
+      return command.error(
+        parsed.error.issues.map((issue) => `--${issue.path.join(".")}: ${issue.message}`).join("\n"),
+      );
+    }
+    process.exitCode = await validate(parsed.data).catch((error: unknown) => {
+      process.stderr.write(`The validation could not run. ${toAppError(error).message}\n`);
+      return COULD_NOT_RUN;
+    });
+  })
+  .parseAsync();
+
+async function validate(options: Options): Promise<number> {
+  const config = await loadValidateConfig(options.url);
+  const database = openDatabase(options, config);
+  try {
+    const validation = await walk(options, config, database);
+    if (options.json)
+      process.stdout.write(`${JSON.stringify({ result: resultOf(validation), ...validation }, null, 2)}\n`);
+    if (options.report !== undefined) {
+      await writeFile(options.report, writeReport(validation));
+      process.stderr.write(`Report: ${options.report}\n`);
+    }
+    return resultOf(validation) === "PASS" ? 0 : 1;
+  } finally {
+    await database?.close();
+  }
+}
+
+async function walk(options: Options, config: ValidateConfig, database: Database | undefined): Promise<Validation> {
+  const stopping = new AbortController();
+  const onSignal = (): void => {
+    if (stopping.signal.aborted) process.exit(COULD_NOT_RUN);
+    process.stderr.write("Stopping, and deleting the document …\n");
+    stopping.abort();
+  };
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  const progress = createProgress(options.json ? undefined : process.stdout);
+  const { url, environment, origin, maxLatencyMs, documentSeconds } = options;
+  const validation = await runValidation({
+    settings: { url, environment, origin, maxLatencyMs, documentTimeoutMs: documentSeconds * 1_000 },
+    tokens: await prepareTokens({
+      ...config,
+      token: options.token,
+      otherToken: options.otherToken,
+      serviceKey: options.serviceKey ?? config.serviceKey,
+    }),
+    database,
+    onFinding: progress.show,
+    signal: stopping.signal,
+  });
+  progress.end(validation);
+  return validation;
+}
+
+function openDatabase({ databaseUrl, schema }: Options, config: ValidateConfig): Database | undefined {
+  if (databaseUrl === undefined) return undefined;
+  return openPostgres({
+    url: databaseUrl,
+    schemaName: schema ?? config.schemaName,
+    applicationName: "upload-pipeline validate",
+    poolSize: 2,
+    onIdleError: () => undefined,
+  });
+}

@@ -1,0 +1,84 @@
+import {
+  checkSchemaVersion,
+  type Database,
+  diagnose,
+  findVectorVersion,
+  listMissingTables,
+  listUnprotectedTables,
+  readClock,
+  rehearseGuide,
+} from "@pipeline/db";
+import type { Check } from "../checklist.ts";
+import { DATABASE_URL, type SectionChecks } from "../deployment.ts";
+import { Fault, Skipped } from "../finding.ts";
+import { needHealth } from "./service-health.ts";
+
+/** Of everything that compares times, the tokens are the least patient. */
+export const MAX_CLOCK_SKEW_MS = 5_000;
+
+export const database: SectionChecks = async ({ database: db, known }, check) => {
+  await check("The database answers", async () => {
+    const health = needHealth(known.health);
+    if (health.database === "healthy") return "says /health";
+    throw new Fault(partOf(health.failing, "database"), "See the runbook: database failures.");
+  });
+  await check("The schema is the code's", async () => {
+    const health = needHealth(known.health);
+    const wrong = health.failing.find(({ part }) => part === "schema");
+    if (wrong !== undefined) throw new Fault(`${wrong.code}: ${wrong.detail}`);
+    if (health.schema_version === null) throw new Fault("the schema's version could not be found out");
+    return `version ${health.schema_version}`;
+  });
+  if (db === undefined) {
+    await check("Tables, policies, extension, rows and clock", async () => {
+      throw new Skipped(`needs ${DATABASE_URL}; what the API sees of them is checked above and below`);
+    });
+    return;
+  }
+  await checkDirectly(db, check);
+};
+
+async function checkDirectly(db: Database, check: Check): Promise<void> {
+  await check("This checkout knows the schema", async () => `version ${await checkSchemaVersion(db)}`);
+  await check("Every table is there", async () => {
+    const missing = await listMissingTables(db);
+    if (missing.length > 0) {
+      throw new Fault(`missing in ${db.schemaName}: ${missing.join(", ")}`, "Restore them from a backup.");
+    }
+    return `in schema ${db.schemaName}`;
+  });
+  await check("pgvector is installed", async () => {
+    const version = await findVectorVersion(db);
+    if (version === undefined) throw new Fault("the extension vector is missing");
+    return `version ${version}`;
+  });
+  await check("Row-level security closes every table", async () => {
+    const open = await listUnprotectedTables(db);
+    if (open.length > 0) throw new Fault(`off for ${open.join(", ")}`, "alter table … enable row level security");
+    return "on for all";
+  });
+  await check("The operators' own statements run", async () => {
+    if (await rehearseGuide(db)) return "insert, insert and lock, taken back";
+    throw new Fault("the guide's locking query found no job");
+  });
+  await check("Every invariant holds", async () => {
+    const violated = (await diagnose(db)).filter(({ severity, total }) => severity === "error" && total > 0);
+    if (violated.length === 0) return "the doctor found nothing";
+    throw new Fault(
+      violated.map(({ invariant, title, total }) => `${invariant} ${title}: ${total}`).join("; "),
+      "pnpm run doctor",
+    );
+  });
+  await check("The database's clock is right", async () => {
+    const before = Date.now();
+    const now = await readClock(db);
+    const skew = Math.round(now.getTime() - (before + Date.now()) / 2);
+    if (Math.abs(skew) > MAX_CLOCK_SKEW_MS) throw new Fault(`it is ${skew} ms off this machine's`, "Run NTP on both.");
+    return { detail: `${skew} ms off this machine's`, figures: { database_skew_ms: skew } };
+  });
+}
+
+function partOf(failing: readonly { part: string; code: string; detail: string }[], part: string): string {
+  const fault = failing.find((candidate) => candidate.part === part);
+  return fault === undefined ? `${part} is unhealthy` : `${fault.code}: ${fault.detail}`;
+}
