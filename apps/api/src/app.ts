@@ -16,22 +16,44 @@ import { problems } from "./plugins/problems.ts";
 import { addressLimit, userLimit } from "./plugins/request-limits.ts";
 import { requestLog } from "./plugins/request-log.ts";
 import { serviceAuthentication } from "./plugins/service-authentication.ts";
+import { getAdminJob } from "./routes/admin/get-job.ts";
+import { getAdminQueue } from "./routes/admin/get-queue.ts";
+import { getAdminSpending } from "./routes/admin/get-spending.ts";
+import { cancelAdminJob } from "./routes/admin/cancel-job.ts";
+import { listAdminDeadLetters } from "./routes/admin/list-dead-letters.ts";
+import { listAdminJobs } from "./routes/admin/list-jobs.ts";
+import { listAdminWorkers } from "./routes/admin/list-workers.ts";
+import { pauseAdminClaims } from "./routes/admin/pause-claims.ts";
+import { redriveAdminJobs } from "./routes/admin/redrive-jobs.ts";
+import { resumeAdminClaims } from "./routes/admin/resume-claims.ts";
+import { retryAdminJob } from "./routes/admin/retry-job.ts";
+import { cancelJobRoute } from "./routes/cancel-job.ts";
 import { confirmUploadRoute } from "./routes/confirm-upload.ts";
 import { createUploadBatch } from "./routes/create-upload-batch.ts";
 import { createUpload } from "./routes/create-upload.ts";
 import { getContract } from "./routes/get-contract.ts";
+import { deleteDocumentRoute } from "./routes/delete-document.ts";
+import { getDocumentContent } from "./routes/get-document-content.ts";
+import { getDocumentStatus } from "./routes/get-document-status.ts";
 import { getDocumentRoute } from "./routes/get-document.ts";
 import { getHealthLive } from "./routes/get-health-live.ts";
 import { getHealthReady } from "./routes/get-health-ready.ts";
 import { getHealth } from "./routes/get-health.ts";
 import { getJobRoute } from "./routes/get-job.ts";
 import { getUploadLimits } from "./routes/get-upload-limits.ts";
+import { listDocumentChunks } from "./routes/list-document-chunks.ts";
 import { listDocumentsRoute } from "./routes/list-documents.ts";
 import { listJobEvents } from "./routes/list-job-events.ts";
+import { listJobsRoute } from "./routes/list-jobs.ts";
 import { receiveParserCallback } from "./routes/receive-parser-callback.ts";
 import { receiveResumable } from "./routes/receive-resumable.ts";
 import { receiveUpload } from "./routes/receive-upload.ts";
+import { reprocessDocumentRoute } from "./routes/reprocess-document.ts";
+import { retryJobRoute } from "./routes/retry-job.ts";
 import { searchDocuments } from "./routes/search-documents.ts";
+import { serveDownload } from "./routes/serve-download.ts";
+import { signDocumentDownload } from "./routes/sign-document-download.ts";
+import { streamJob } from "./routes/stream-job.ts";
 
 /** The HTTP API, not listening yet. Closing it finishes open requests; its dependencies stay open. */
 export async function buildApi(dependencies: ApiDependencies): Promise<FastifyInstance> {
@@ -58,6 +80,7 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
   if ("receiveUpload" in storage) {
     await app.register(receiveUpload, { store: storage });
     await app.register(receiveResumable, { store: storage });
+    await app.register(serveDownload, { store: storage });
   }
 
   await app.register(receiveParserCallback, { ...dependencies, prefix: API_PREFIX });
@@ -73,8 +96,18 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
       await api.register(confirmUploadRoute, dependencies);
       await api.register(listDocumentsRoute, dependencies);
       await api.register(getDocumentRoute, dependencies);
+      await api.register(getDocumentStatus, dependencies);
+      await api.register(getDocumentContent, dependencies);
+      await api.register(listDocumentChunks, dependencies);
+      await api.register(signDocumentDownload, dependencies);
+      await api.register(reprocessDocumentRoute, dependencies);
+      await api.register(deleteDocumentRoute, dependencies);
+      await api.register(listJobsRoute, dependencies);
       await api.register(getJobRoute, dependencies);
       await api.register(listJobEvents, dependencies);
+      await api.register(streamJob, dependencies);
+      await api.register(retryJobRoute, dependencies);
+      await api.register(cancelJobRoute, dependencies);
       await api.register(searchDocuments, dependencies);
     },
     { prefix: API_PREFIX },
@@ -83,6 +116,17 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
     async (admin) => {
       await admin.register(privateAnswers);
       await admin.register(serviceAuthentication, { verifyService, verifyToken });
+      await admin.register(getAdminQueue, dependencies);
+      await admin.register(listAdminWorkers, dependencies);
+      await admin.register(listAdminJobs, dependencies);
+      await admin.register(getAdminJob, dependencies);
+      await admin.register(retryAdminJob, dependencies);
+      await admin.register(cancelAdminJob, dependencies);
+      await admin.register(listAdminDeadLetters, dependencies);
+      await admin.register(redriveAdminJobs, dependencies);
+      await admin.register(pauseAdminClaims, dependencies);
+      await admin.register(resumeAdminClaims, dependencies);
+      await admin.register(getAdminSpending, dependencies);
     },
     { prefix: `${API_PREFIX}/admin` },
   );

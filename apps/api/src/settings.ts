@@ -1,5 +1,6 @@
 import type { UploadAllowance } from "@pipeline/db";
 import { LIMITS, type Environment } from "@pipeline/runtime";
+import type { StreamSettings } from "./streams/job-streams.ts";
 
 export interface ApiSettings {
   environment: Environment["ENVIRONMENT"];
@@ -14,6 +15,7 @@ export interface ApiSettings {
   /** Proxies whose X-Forwarded-For counts, by number or address; false: none. */
   trustProxy: number | string[] | false;
   search: SearchSettings;
+  streams: StreamSettings;
   /** The event loop may lag by so much before requests are turned away; 0: whatever it does. */
   maxLagMs: number;
   /** After which a client must have sent the headers of its request. */
@@ -54,6 +56,14 @@ const MAX_LAG_MS = 500;
 /** Mobile clients take seconds, nobody takes longer in earnest. */
 const HEADERS_TIMEOUT_MS = 20_000;
 
+/** Proxies close connections on which nothing was sent for 30 to 60 seconds. */
+const STREAM_SETTINGS: StreamSettings = {
+  maxStreams: LIMITS.maxStreams,
+  maxStreamsPerUser: LIMITS.maxStreamsPerUser,
+  pollMs: 1_000,
+  heartbeatMs: 15_000,
+};
+
 /** What the environment says about the API. */
 export function settingsFrom(environment: Environment, build = "development"): ApiSettings {
   return {
@@ -78,5 +88,6 @@ export function settingsFrom(environment: Environment, build = "development"): A
     maxLagMs: MAX_LAG_MS,
     headersTimeoutMs: HEADERS_TIMEOUT_MS,
     probeTimeoutMs: PROBE_TIMEOUT_MS,
+    streams: STREAM_SETTINGS,
   };
 }

@@ -1,13 +1,17 @@
 import { createCheckpointBatcher, listenForWork } from "@pipeline/db";
+import { createSilentRegistry, createWorkerMetrics, type WorkerMetrics } from "@pipeline/metrics";
 import { WorkerStopping } from "./abort-reasons.ts";
 import { createAlarm, type Alarm } from "./alarm.ts";
 import { createHands, type Hands } from "./hands.ts";
 import { removeLeftovers } from "./local-copies.ts";
 import type { WorkerDependencies, WorkerOptions } from "./options.ts";
+import { removeFiles } from "./remove-files.ts";
+import { createPulse, type Pulse } from "./pulse.ts";
 import { repeat } from "./repeat.ts";
 import { createRounds, type Rounds } from "./rounds.ts";
 import { createSessions, type Sessions } from "./sessions.ts";
 import { LOCAL_PARSER } from "./stages/parse/local-parser.ts";
+import type { Vitals } from "./vitals.ts";
 import { within } from "./within.ts";
 
 export interface Worker {
@@ -21,6 +25,8 @@ export interface Worker {
   idle(): Promise<void>;
   /** There may be work. */
   wake(): void;
+  /** How the worker is. */
+  vitals(): Vitals;
   /**
    * Stops claiming, lets the jobs in hand go on until the deadline, then gives them back without burning an attempt.
    * Takes at most `deadlineMs` and a few seconds.
@@ -37,6 +43,8 @@ interface Parts {
   hands: Hands;
   sessions: Sessions;
   rounds: Rounds;
+  metrics: WorkerMetrics;
+  pulse: Pulse;
 }
 
 export function createWorker(dependencies: WorkerDependencies): Worker {
@@ -66,30 +74,41 @@ export function createWorker(dependencies: WorkerDependencies): Worker {
         runRounds(parts, stopping.signal),
         runHeartbeats(parts, beating.signal),
         tidyParser(parts, stopping.signal),
+        removeFiles(dependencies, stopping.signal),
       ]);
       listening = listen(parts);
       await listening;
     },
     tick: () => rounds.run(),
-    beat: () => sessions.beat(),
+    beat: () => beat(parts),
     idle: () => hands.idle(),
     wake: () => alarm.ring(),
+    vitals: () =>
+      parts.pulse.read({
+        has_session: sessions.hasCurrent(),
+        job_count: hands.count(),
+        is_stopping: stopping.signal.aborted,
+      }),
     stop: ({ deadlineMs }) => (stopped ??= stop(deadlineMs)),
   };
 }
 
 function buildParts(dependencies: WorkerDependencies, stopping: AbortSignal): Parts {
   const { database, log, options, parser = LOCAL_PARSER, random = Math.random } = dependencies;
+  const { metrics = createWorkerMetrics(createSilentRegistry()), clock = () => performance.now() } = dependencies;
   const alarm = createAlarm();
+  const pulse = createPulse(clock);
   const batcher = createCheckpointBatcher(database);
-  const hands = createHands({ ...dependencies, parser, batcher, random }, (end) => {
+  const hands = createHands({ ...dependencies, parser, batcher, random, metrics }, (end) => {
+    metrics.jobsInHand.set(hands.count());
     // The database may not know that this claim is over, so it is made to look as if its worker had died.
     if (end === "abandoned") sessions.retire();
     alarm.ring();
   });
   const { workerName, leaseMs } = options;
   const sessions = createSessions({ database, hands, log, workerName, leaseMs });
-  return { dependencies, alarm, hands, sessions, rounds: createRounds({ dependencies, hands, sessions, stopping }) };
+  const rounds = createRounds({ dependencies, hands, sessions, metrics, pulse, stopping });
+  return { dependencies, alarm, hands, sessions, metrics, pulse, rounds };
 }
 
 function runRounds({ rounds, alarm, dependencies }: Parts, signal: AbortSignal): Promise<void> {
@@ -106,12 +125,23 @@ function longestPauseMs({ pollIntervalMs, rescueIntervalMs }: WorkerOptions): nu
   return Math.min(pollIntervalMs, rescueIntervalMs);
 }
 
+async function beat({ sessions, metrics, pulse }: Parts): Promise<void> {
+  let outcome = "failed";
+  try {
+    await sessions.beat();
+    pulse.beatSucceeded();
+    outcome = "ok";
+  } finally {
+    metrics.heartbeats.inc({ outcome });
+  }
+}
+
 /** Apart from the rounds, so that a slow claim does not make the worker look dead. */
-function runHeartbeats({ sessions, dependencies }: Parts, signal: AbortSignal): Promise<void> {
-  const { log, options } = dependencies;
+function runHeartbeats(parts: Parts, signal: AbortSignal): Promise<void> {
+  const { log, options } = parts.dependencies;
   const alarm = createAlarm();
   signal.addEventListener("abort", () => alarm.ring(), { once: true });
-  return repeat(() => sessions.beat(), {
+  return repeat(() => beat(parts), {
     pause: () => alarm.wait(options.leaseMs / 3),
     signal,
     onError: (error) => log.error({ err: error }, "heartbeat failed"),

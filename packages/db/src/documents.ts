@@ -1,6 +1,6 @@
 import { AppError } from "@pipeline/runtime";
 import { z } from "zod";
-import { STATES } from "./pipeline.ts";
+import { STATES, type State, type Status } from "./pipeline.ts";
 import { maybeOne, type Queryable } from "./queryable.ts";
 import { DOCUMENT_COLUMNS, documentRow, lastErrorRow } from "./rows.ts";
 
@@ -37,20 +37,39 @@ export interface DocumentCursor {
   document_id: string;
 }
 
+export interface DocumentFilter {
+  /** Of the newest job. */
+  state?: State | undefined;
+  status?: Status | undefined;
+  /** What the name holds, in either case. */
+  filename?: string | undefined;
+}
+
 /** Newest first, from behind the cursor on. */
 export function listDocuments(
   db: Queryable,
-  input: { user_id: string; before: DocumentCursor | undefined; limit: number },
+  input: { user_id: string; filter?: DocumentFilter; before: DocumentCursor | undefined; limit: number },
 ): Promise<DocumentWithJob[]> {
+  const { filter = {} } = input;
   return db.many(
     documentWithJobRow,
     // The first bound is the one that an index can use.
     `${selectDocuments(db)}
      where d.user_id = $1 and d.created_at <= coalesce($2::timestamptz, 'infinity')
        and ($2 is null or d.created_at < $2 or d.document_id > $3::uuid)
+       and ($5::text is null or j.state = $5) and ($6::text is null or d.processing_status = $6)
+       and ($7::text is null or strpos(lower(d.filename), lower($7)) > 0)
      order by d.created_at desc, d.document_id
      limit $4`,
-    [input.user_id, input.before?.created_at ?? null, input.before?.document_id ?? null, input.limit],
+    [
+      input.user_id,
+      input.before?.created_at ?? null,
+      input.before?.document_id ?? null,
+      input.limit,
+      filter.state ?? null,
+      filter.status ?? null,
+      filter.filename ?? null,
+    ],
   );
 }
 

@@ -49,7 +49,7 @@ export async function redriveJobs(
 }
 
 /** The file never came, or did not pass verification and was removed: what the worker would look for is not there. */
-const NEEDS_UPLOAD = `coalesce(j.last_error ->> 'code' in ('upload_expired', 'length_mismatch', 'hash_mismatch', 'content_mismatch')
+export const NEEDS_UPLOAD = `coalesce(j.last_error ->> 'code' in ('upload_expired', 'length_mismatch', 'hash_mismatch', 'content_mismatch')
   or j.last_error ->> 'stage' = 'verify' and j.last_error ->> 'retryable' = 'false'
     and j.last_error ->> 'code' not in ('object_not_found', 'poison_job'), false)`;
 

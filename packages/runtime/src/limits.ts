@@ -18,6 +18,8 @@ export const LIMITS = {
   maxBatchFiles: 50,
   maxBatchBytes: 393_216,
   maxPageSize: 100,
+  /** Code points of text in one answer with a document's content. */
+  maxContentChars: 200_000,
   /** Streams of job progress in one process of the API; each holds a connection and some 300 KB at most. */
   maxStreams: 1_000,
   maxStreamsPerUser: 10,

@@ -4,10 +4,11 @@ import { PassThrough, pipeline, type Readable } from "node:stream";
 import { AppError } from "@pipeline/runtime";
 import { checkDisk } from "./check-disk.ts";
 import { diskFault, systemErrorCode } from "./disk-fault.ts";
+import { type DownloadPromise, signDownloadLink, verifyDownloadLink } from "./download-link.ts";
 import { listDisk } from "./disk-list.ts";
 import { createLayout, type DiskLayout, objectPath } from "./disk-layout.ts";
 import { isObjectKey } from "./object-key.ts";
-import type { ListableStore, ObjectStat } from "./object-store.ts";
+import type { ListableStore, ObjectStat, SignDownloadOptions } from "./object-store.ts";
 import { syncDirectory } from "./publish-file.ts";
 import { createResumableReceiver, type ResumableRequest, type ServeResumable } from "./receive-resumable.ts";
 import { type ReceivedUpload, receiveUpload, type UploadRequest } from "./receive-upload.ts";
@@ -20,6 +21,18 @@ export interface DiskStore extends ListableStore {
 
   /** Lets in `POST` on RESUMABLE_ROUTE, and `HEAD`, `PATCH` and `DELETE` below it, or refuses them likewise. */
   admitResumable(exchange: ResumableRequest): Promise<ServeResumable>;
+
+  /**
+   * Serves `GET` on DOWNLOAD_ROUTE. Errors: unauthorized `download_link_expired` and `download_link_invalid`, not_found
+   * `object_not_found`, transient `storage_unavailable`.
+   */
+  openDownload(link: { bucket: string; path: string; token: string }): Promise<StoredFile>;
+}
+
+/** A file on its way out. */
+export interface StoredFile extends DownloadPromise {
+  body: Readable;
+  bytes_len: number;
 }
 
 export interface DiskStoreOptions {
@@ -43,6 +56,8 @@ export function createDiskStore(options: DiskStoreOptions): DiskStore {
     signUpload: (input) => signUploadLink(input, { publicUrl: options.publicUrl(), secret }),
     receiveUpload: (request) => receiveUpload(request, { layout, secret }),
     admitResumable: (exchange) => resumable.admit(exchange),
+    signDownload: (key, download) => signDownload(key, { ...download, publicUrl: options.publicUrl(), secret }),
+    openDownload: (link) => openDownload(link, { layout, secret }),
     stat: (key) => statObject(layout, key),
     download: (key, { signal }) => openObject(layout, { key, signal }),
     remove: async (keys) => {
@@ -58,6 +73,29 @@ function openLayout(directory: string): DiskLayout {
     return createLayout(directory);
   } catch (error) {
     throw diskFault("create its directories", error);
+  }
+}
+
+async function signDownload(
+  key: string,
+  { publicUrl, secret, ...download }: SignDownloadOptions & { publicUrl: string; secret: Uint8Array },
+): Promise<string> {
+  if (!isObjectKey(key)) throw objectNotFound();
+  return signDownloadLink({ key, ...download }, { publicUrl, secret });
+}
+
+async function openDownload(
+  link: { bucket: string; path: string; token: string },
+  disk: { layout: DiskLayout; secret: Uint8Array },
+): Promise<StoredFile> {
+  const promise = await verifyDownloadLink(link, disk.secret);
+  const stored = await statObject(disk.layout, link.path);
+  if (stored === undefined) throw fileGone();
+  try {
+    const body = await openObject(disk.layout, { key: link.path, signal: undefined });
+    return { ...promise, ...stored, body };
+  } catch (error) {
+    throw error instanceof AppError && error.code === "object_not_found" ? fileGone() : error;
   }
 }
 
@@ -137,6 +175,11 @@ async function requireAbsence(layout: DiskLayout, failure: { doing: string; erro
   } catch (error) {
     throw diskFault("find its directory", error);
   }
+}
+
+/** To whoever follows a link; to a worker it is a verdict on the document. */
+function fileGone(): AppError {
+  return new AppError({ kind: "not_found", code: "object_not_found", message: "There is no such file any more." });
 }
 
 function objectNotFound(cause?: unknown): AppError {

@@ -24,6 +24,12 @@ export interface ObjectStore {
    */
   download(key: string, options: { signal?: AbortSignal }): Promise<Readable>;
 
+  /**
+   * A link that anybody can read the object with until it expires, as a download and not as a page. It says nothing of
+   * whether the object is there. Errors: `object_not_found` (permanent), transient `storage_unavailable`.
+   */
+  signDownload(key: string, options: SignDownloadOptions): Promise<string>;
+
   /** Keys that are not there are skipped. Errors: transient `storage_unavailable`; what was removed stays removed. */
   remove(keys: string[]): Promise<void>;
 
@@ -76,6 +82,14 @@ export interface ResumableOffer {
   metadata: Record<string, string>;
   /** The length of every piece but the last. */
   chunk_bytes: number;
+}
+
+export interface SignDownloadOptions {
+  expiresInSeconds: number;
+  /** What a browser saves the file as. */
+  filename: string;
+  /** Supabase keeps the type of each object itself and ignores this. */
+  mime: string;
 }
 
 export interface ObjectStat {

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { checkSupabase } from "./check-supabase.ts";
 import { mediaType } from "./media-type.ts";
 import { isObjectKey } from "./object-key.ts";
-import type { ListableStore, ObjectStat, SignedUpload, SignUploadInput } from "./object-store.ts";
+import type { ListableStore, ObjectStat, SignDownloadOptions, SignedUpload, SignUploadInput } from "./object-store.ts";
 import { type BucketPlace, prepareBucket, requireVisibleBucket } from "./supabase-bucket.ts";
 import { createStorageClient } from "./supabase-client.ts";
 import { type DownloadLimits, downloadObject } from "./supabase-download.ts";
@@ -19,18 +19,6 @@ export interface SupabaseStore extends ListableStore {
    * internal `storage_bucket_mismatch`, and transient ones as at `check`.
    */
   prepare(): Promise<void>;
-
-  /**
-   * A link that anybody can read the object with until it expires. Errors: permanent `object_not_found`, transient
-   * `storage_unavailable`.
-   */
-  signDownload(key: string, options: SignDownloadOptions): Promise<string>;
-}
-
-export interface SignDownloadOptions {
-  expiresInSeconds: number;
-  /** What a browser saves the file as; without it the browser shows the file. */
-  filename?: string;
 }
 
 export interface SupabaseStoreOptions {
@@ -134,7 +122,7 @@ async function signDownload(place: Place, request: SignDownloadOptions & { key: 
   const { data, error } = await place.client.from(place.bucket).createSignedUrl(key, expiresInSeconds);
   if (error !== null) throw await absenceOr(place, { doing: "sign a download link", error });
   // The client would encode the name twice.
-  return filename === undefined ? data.signedUrl : `${data.signedUrl}&download=${encodeURIComponent(filename)}`;
+  return `${data.signedUrl}&download=${encodeURIComponent(filename)}`;
 }
 
 async function removeObjects(place: Place, keys: string[]): Promise<void> {

@@ -8,6 +8,11 @@ export const PROBLEM_CODES = {
   unauthorized: { status: 401, meaning: "no token, or one that is not valid here or no longer" },
   upload_link_expired: { status: 401, meaning: "the upload link is too old; ask `POST /upload` for a fresh one" },
   upload_link_invalid: { status: 401, meaning: "not a link of this service, or not for this path" },
+  download_link_expired: {
+    status: 401,
+    meaning: "the download link is too old; ask `GET /documents/:id/download` for a fresh one",
+  },
+  download_link_invalid: { status: 401, meaning: "not a link of this service, or not for this path" },
   service_role_required: { status: 403, meaning: "a call for operators, with a user's token" },
   webhook_refused: {
     status: 403,
@@ -15,6 +20,7 @@ export const PROBLEM_CODES = {
   },
   job_not_found: { status: 404, meaning: "no such job, or not yours" },
   document_not_found: { status: 404, meaning: "no such document, or not yours" },
+  object_not_found: { status: 404, meaning: "the file of a download link is not there any more" },
   route_not_found: { status: 404, meaning: "no such route" },
   upload_not_expected: {
     status: 409,
@@ -37,6 +43,12 @@ export const PROBLEM_CODES = {
     status: 409,
     meaning: "the document never got as far as that; begin at an earlier stage",
   },
+  document_not_ready: { status: 409, meaning: "no job of the document is complete, so it has no text yet" },
+  document_changed: {
+    status: 409,
+    meaning: "the document was processed anew between two pages of a list; begin again without a cursor",
+  },
+  file_not_stored: { status: 409, meaning: "the document's file is not in storage, or has not been verified yet" },
   already_exists: { status: 409, meaning: "a row with this key exists" },
   missing_reference: { status: 409, meaning: "something that this refers to has gone meanwhile" },
   embedding_model_mismatch: {
@@ -77,6 +89,7 @@ export const PROBLEM_CODES = {
   },
   daily_upload_limit: { status: 429, meaning: "the user has uploaded as much as one day (UTC) allows" },
   request_limit: { status: 429, meaning: "too many requests in this minute, of the user or from the address" },
+  too_many_streams: { status: 429, meaning: "the user has as many streams open as are allowed" },
   internal_error: { status: 500, meaning: "our fault; quote the `correlation_id`" },
   database_error: { status: 500, meaning: "our fault; quote the `correlation_id`" },
   auth_keys_unavailable: {
@@ -88,6 +101,7 @@ export const PROBLEM_CODES = {
   server_busy: { status: 503, meaning: "more is asked at once than this process can answer" },
   database_conflict: { status: 503, meaning: "too much at once; the same request can succeed" },
   transaction_aborted: { status: 503, meaning: "the connection broke in mid-work; nothing was changed" },
+  streams_exhausted: { status: 503, meaning: "too many streams are open here; ask for the job itself meanwhile" },
   storage_unavailable: { status: 503, meaning: "the object store cannot be reached" },
   storage_full: { status: 503, meaning: "the object store has no room" },
   storage_unauthorized: { status: 503, meaning: "the object store refuses our key, or its bucket is gone" },

@@ -293,6 +293,7 @@ describe("POST /upload", () => {
       signUpload: (input) => disk.signUpload(input),
       stat: (key) => disk.stat(key),
       download: (key, options) => disk.download(key, options),
+      signDownload: (key, options) => disk.signDownload(key, options),
       remove: (keys) => disk.remove(keys),
       check: () => disk.check(),
     };

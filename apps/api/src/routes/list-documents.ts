@@ -1,12 +1,26 @@
-import { listDocuments } from "@pipeline/db";
+import { listDocuments, STATES, STATUSES } from "@pipeline/db";
+import { LIMITS } from "@pipeline/runtime";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { documentBody, presentDocument } from "../contract/document-body.ts";
-import { decodeDocumentCursor, encodeDocumentCursor, pageLimit } from "../contract/paging.ts";
+import { decodeDocumentCursor, encodeDocumentCursor, pageLimit, pageOf } from "../contract/paging.ts";
+import { isStorable } from "../contract/text.ts";
 import type { ApiDependencies } from "../dependencies.ts";
 import { COMMON_PROBLEMS, problem } from "../problems/problem.ts";
 
-const documentsQuery = z.strictObject({ cursor: z.string().optional(), limit: pageLimit(20) });
+const documentsQuery = z.strictObject({
+  state: z.enum(STATES).optional(),
+  status: z.enum(STATUSES).optional(),
+  /** Part of the name, in either case. */
+  filename: z
+    .string()
+    .min(1)
+    .max(LIMITS.maxFilenameChars)
+    .refine(isStorable, { error: "must be well-formed Unicode without NUL" })
+    .optional(),
+  cursor: z.string().optional(),
+  limit: pageLimit(20),
+});
 
 const documentsBody = z.object({ documents: z.array(documentBody), next_cursor: z.string().nullable() });
 
@@ -20,13 +34,11 @@ export const listDocumentsRoute: FastifyPluginAsyncZod<ApiDependencies> = async 
       response: { 200: documentsBody, 422: problem, ...COMMON_PROBLEMS },
     },
     handler: async (request) => {
-      const { cursor, limit } = request.query;
+      const { cursor, limit, ...filter } = request.query;
       const before = cursor === undefined ? undefined : decodeDocumentCursor(cursor);
-      // One more than asked for tells whether there is a next page.
-      const found = await listDocuments(database, { user_id: request.userId, before, limit: limit + 1 });
-      const documents = found.slice(0, limit);
-      const last = found.length > limit ? documents.at(-1) : undefined;
-      return { documents: documents.map(presentDocument), next_cursor: last ? encodeDocumentCursor(last) : null };
+      const found = await listDocuments(database, { user_id: request.userId, filter, before, limit: limit + 1 });
+      const { rows, last } = pageOf(found, limit);
+      return { documents: rows.map(presentDocument), next_cursor: last ? encodeDocumentCursor(last) : null };
     },
   });
 };

@@ -203,7 +203,7 @@ describe("GET /documents", () => {
     },
   );
 
-  it.each(["limit=0", "limit=101", "limit=", "limit=1.5", "state=done"])("refuses ?%s", async (query) => {
+  it.each(["limit=0", "limit=101", "limit=", "limit=1.5", "state=gone"])("refuses ?%s", async (query) => {
     const answer = await api.call({ path: `/documents?${query}`, user: randomUUID() });
     expect(answer).toMatchObject({ status: 422, body: { code: "invalid_request" } });
   });
