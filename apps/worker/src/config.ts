@@ -1,16 +1,20 @@
 import { hostname, tmpdir } from "node:os";
 import { type Environment, loadEnvironment } from "@pipeline/runtime";
+import manifest from "../package.json" with { type: "json" };
 import type { WorkerOptions } from "./options.ts";
 
 export interface WorkerConfig {
   environment: Environment;
   options: WorkerOptions;
+  /** Version of the worker, with the commit that it was built from. */
+  build: string;
 }
 
 /** The worker process's configuration. Prints every fault and ends the process when it is broken. */
 export function loadWorkerConfig(): WorkerConfig {
   const environment = loadEnvironment(process.env, "worker");
-  return { environment, options: workerOptions(environment) };
+  const commit = process.env["RENDER_GIT_COMMIT"] ?? environment.BUILD_COMMIT;
+  return { environment, options: workerOptions(environment), build: `${manifest.version}+${commit.slice(0, 12)}` };
 }
 
 /**

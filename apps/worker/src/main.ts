@@ -2,16 +2,22 @@ import {
   createEmbedder,
   createEmbedderCheck,
   createLlamaParse,
+  createMonitoring,
   createParserCheck,
+  measureEmbedder,
+  measureLlamaParse,
+  measureStore,
   openDatabase,
   openStorage,
   publicUrl,
   selfTest,
 } from "@pipeline/composition";
 import { checkSchemaVersion } from "@pipeline/db";
+import { createWorkerMetrics } from "@pipeline/metrics";
 import { createLogger, explainFailure, type Logger } from "@pipeline/runtime";
 import { loadWorkerConfig, type WorkerConfig } from "./config.ts";
 import { createParser } from "./create-parser.ts";
+import { openHealthPort } from "./health/open-health-port.ts";
 import { createWorker, type Worker } from "./worker.ts";
 
 /** Below the 30 s that Render and Docker's compose file grant between SIGTERM and SIGKILL. */
@@ -41,7 +47,7 @@ function exitOnFatalErrors(to: Logger): void {
   process.on("unhandledRejection", exit);
 }
 
-async function runWorker({ environment, options }: WorkerConfig, to: Logger): Promise<void> {
+async function runWorker({ environment, options, build }: WorkerConfig, to: Logger): Promise<void> {
   const database = await openDatabase(environment, "worker", to);
   const schemaVersion = await checkSchemaVersion(database);
   const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });
@@ -49,13 +55,27 @@ async function runWorker({ environment, options }: WorkerConfig, to: Logger): Pr
   await selfTest({ storage, ...checks }, to);
   const embedder = createEmbedder(environment);
   const llamaparse = createLlamaParse(environment);
-  const parser = createParser(llamaparse);
-  const worker = createWorker({ database, storage, embedder, parser, log: to, options });
+  const parts = { environment, database, build, log: to };
+  const monitoring = await createMonitoring({ ...parts, service: "worker", embedModel: embedder.model });
+  const { registry, calls, watch } = monitoring;
+  const worker = createWorker({
+    database,
+    storage: measureStore(storage, calls),
+    embedder: measureEmbedder(embedder, calls),
+    parser: createParser(llamaparse && { ...llamaparse, client: measureLlamaParse(llamaparse.client, calls) }),
+    metrics: createWorkerMetrics(registry),
+    log: to,
+    options,
+  });
+  const closeHealthPort = await openHealthPort({ ...parts, monitoring, worker });
   stopOnSignals(worker, async () => {
+    await closeHealthPort();
+    await watch.stop();
     await llamaparse?.client.close();
     await database.close();
     to.info("worker stopped");
   });
+  watch.start();
   await worker.start();
   const { concurrency } = options;
   to.info({ schema: database.schemaName, schema_version: schemaVersion, concurrency }, "worker started");

@@ -1,5 +1,6 @@
 import type { Budgets, Database, Stage } from "@pipeline/db";
 import type { Embedder } from "@pipeline/embedding";
+import type { WorkerMetrics } from "@pipeline/metrics";
 import type { ParseLimits } from "@pipeline/parsing";
 import type { Logger } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
@@ -47,4 +48,8 @@ export interface WorkerDependencies {
   options: WorkerOptions;
   /** 0 up to, not including, 1; spreads retries. Math.random by default. */
   random?: () => number;
+  /** What is counted; nobody sees it by default. */
+  metrics?: WorkerMetrics | undefined;
+  /** Milliseconds that never go back; by them the worker tells how long ago it last did something. */
+  clock?: () => number;
 }

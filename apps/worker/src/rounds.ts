@@ -1,6 +1,8 @@
 import { type Claim, type Claimer, createClaimer, promoteDueJobs, rescueJobs } from "@pipeline/db";
+import type { WorkerMetrics } from "@pipeline/metrics";
 import type { Hands } from "./hands.ts";
 import type { WorkerDependencies } from "./options.ts";
+import type { Pulse } from "./pulse.ts";
 import type { Sessions } from "./sessions.ts";
 
 /** Takes up work. Rounds run one after the other, so that no two of them fill the same slot. */
@@ -17,6 +19,8 @@ interface RoundDependencies {
   dependencies: WorkerDependencies;
   hands: Hands;
   sessions: Sessions;
+  metrics: WorkerMetrics;
+  pulse: Pulse;
   /** Aborted: nothing is claimed any more. */
   stopping: AbortSignal;
 }
@@ -24,16 +28,29 @@ interface RoundDependencies {
 export function createRounds(parts: RoundDependencies): Rounds {
   let last: Promise<unknown> = Promise.resolve();
   const { database, options, log } = parts.dependencies;
+  const { metrics, pulse } = parts;
   const claimer = createClaimer(database);
   const promote = atMostEvery(options.promoteIntervalMs, () => promoteDueJobs(database));
   const rescue = atMostEvery(options.rescueIntervalMs, async () => {
     const rescued = await rescueJobs(database, { maxCrashes: options.maxCrashes });
-    for (const { job_id, state } of rescued) log.warn({ job_id, state }, "job rescued");
+    for (const { job_id, state } of rescued) {
+      metrics.rescues.inc({ state });
+      log.warn({ job_id, state }, "job rescued");
+    }
   });
   const round = async (): Promise<number> => {
-    await promote.run();
-    await rescue.run();
-    return fillSlots(parts, claimer);
+    let isGood = false;
+    try {
+      await promote.run();
+      await rescue.run();
+      const claimedCount = await fillSlots(parts, claimer);
+      // Full of jobs that it has lost and that do not stop, a worker claims nothing for ever.
+      isGood = parts.sessions.hasCurrent() || parts.hands.claims().length > 0;
+      return claimedCount;
+    } finally {
+      pulse.roundEnded(isGood);
+      metrics.rounds.inc({ outcome: isGood ? "ok" : "failed" });
+    }
   };
   return {
     run: () => {
@@ -68,7 +85,7 @@ function atMostEvery(intervalMs: number, work: () => Promise<unknown>): Occasion
 }
 
 async function fillSlots(
-  { dependencies, hands, sessions, stopping }: RoundDependencies,
+  { dependencies, hands, sessions, stopping, metrics }: RoundDependencies,
   claimer: Claimer,
 ): Promise<number> {
   const free = dependencies.options.concurrency - hands.count();
@@ -77,7 +94,9 @@ async function fillSlots(
   if (stopping.aborted) return 0;
   const { maxJobsPerUser: maxPerUser } = dependencies.options;
   const claims = await retiringOnError(sessions, () => claimer.claim({ session_id, limit: free, maxPerUser }));
+  metrics.claims.inc(claims.length);
   for (const claimed of claims) hands.take(claimed, session_id);
+  metrics.jobsInHand.set(hands.count());
   return claims.length;
 }
 

@@ -1,6 +1,7 @@
 import { type CheckpointBatcher, type Claim, type Database, stageFrom, type StageDefinition } from "@pipeline/db";
 import type { Embedder } from "@pipeline/embedding";
 import type { Logger } from "@pipeline/runtime";
+import type { WorkerMetrics } from "@pipeline/metrics";
 import type { ObjectStore } from "@pipeline/storage";
 import { LostClaim, WorkerStopping } from "./abort-reasons.ts";
 import { type ClaimFile, createClaimFile } from "./claim-file.ts";
@@ -21,6 +22,7 @@ export interface JobDependencies {
   options: WorkerOptions;
   batcher: CheckpointBatcher;
   random: () => number;
+  metrics: WorkerMetrics;
 }
 
 /** One claim under way. */
@@ -52,6 +54,7 @@ export async function runJob(
     log.error({ err: error }, "claim abandoned");
   }
   await cleanFile(run);
+  run.metrics.claimEnds.inc({ outcome: end });
   log.info({ outcome: end, ms: Math.round(performance.now() - startedAt) }, "claim ended");
   return end;
 }
@@ -77,16 +80,30 @@ interface Step {
 /** Undefined: the step was made and the claim goes on. */
 async function takeStep(job: Claim, definition: StageDefinition, run: JobRun): Promise<ClaimEnd | undefined> {
   const step = { job, definition, run };
+  const ended = timeStage(definition, run);
   let failed: Failed;
   try {
     const outcome = await runStage(job, definition, run);
+    ended(outcome.kind);
     if (outcome.kind === "advance") return undefined;
     if (outcome.kind === "wait") return await parkClaim(job, outcome, run);
     failed = outcome;
   } catch (error) {
+    ended(kindOfEnd(error));
     return endAfter(error, step);
   }
   return endFailed(step, failed);
+}
+
+function timeStage({ stage }: StageDefinition, { metrics }: JobRun): (outcome: string) => void {
+  const startedAt = performance.now();
+  return (outcome) => metrics.stages.observe({ stage, outcome }, (performance.now() - startedAt) / 1_000);
+}
+
+function kindOfEnd(thrown: unknown): string {
+  if (thrown instanceof LostClaim) return "lost";
+  if (thrown instanceof WorkerStopping) return "stopped";
+  return thrown instanceof Deferral ? "deferred" : "fail";
 }
 
 async function endAfter(thrown: unknown, step: Step): Promise<ClaimEnd> {
@@ -98,6 +115,7 @@ async function endAfter(thrown: unknown, step: Step): Promise<ClaimEnd> {
 
 function endDeferred({ job, definition, run }: Step, deferral: Deferral): Promise<ClaimEnd> {
   const { stage } = definition;
+  run.metrics.failures.inc({ stage, code: deferral.reason.code });
   run.log.info({ code: deferral.reason.code, stage, delay_ms: Math.round(deferral.delayMs) }, "stage deferred");
   return deferClaim(job, { stage, deferral }, run);
 }
@@ -105,6 +123,7 @@ function endDeferred({ job, definition, run }: Step, deferral: Deferral): Promis
 function endFailed({ job, definition, run }: Step, failed: { error: unknown; write?: EndWrite }): Promise<ClaimEnd> {
   const { stage } = definition;
   const error = failureOf(failed.error);
+  run.metrics.failures.inc({ stage, code: error.code });
   run.log.error({ err: error, stage, retry_count: job.retry_count }, "stage failed");
   return failClaim(job, { stage, error, write: failed.write }, run);
 }

@@ -16,6 +16,8 @@ export interface Sessions {
    */
   retire(): void;
   end(): Promise<void>;
+  /** True while there is one to claim in. */
+  hasCurrent(): boolean;
 }
 
 interface Session {
@@ -72,6 +74,7 @@ export function createSessions(dependencies: SessionDependencies): Sessions {
     end: async () => {
       for (const session of sessions.values()) await close(database, { session, sessions });
     },
+    hasCurrent: () => findCurrent() !== undefined,
   };
 }
 

@@ -54,6 +54,6 @@ function openProject(environment: Environment, url: string): SupabaseStore {
 const DEFAULT_SCHEMA = "upload_pipeline";
 
 /** Each schema has a bucket of its own: what no row refers to is swept up, and the other schema's rows are not seen. */
-function bucketOf(schema: string): string {
+export function bucketOf(schema: string): string {
   return schema === DEFAULT_SCHEMA ? UPLOAD_BUCKET : `${UPLOAD_BUCKET}-${schema}`;
 }

@@ -27,3 +27,8 @@ export function createRegistry(labels: RegistryLabels): Registry {
 export function createSilentRegistry(): Registry {
   return new Registry();
 }
+
+/** The text that Prometheus reads, with its content type. */
+export async function readRegistry(registry: Registry): Promise<{ contentType: string; text: string }> {
+  return { contentType: registry.contentType, text: await registry.metrics() };
+}

@@ -1,0 +1,47 @@
+import type { Database, ServiceName } from "@pipeline/db";
+import {
+  addDatabaseMetrics,
+  type CallMetrics,
+  createCallMetrics,
+  createRegistry,
+  type Registry,
+} from "@pipeline/metrics";
+import type { Environment, Logger } from "@pipeline/runtime";
+import { createWatch, type Watch } from "@pipeline/watch";
+import { describeAgreement } from "./agreement.ts";
+
+/** What lets others see how this process is doing. */
+export interface Monitoring {
+  registry: Registry;
+  calls: CallMetrics;
+  /** Not started yet. */
+  watch: Watch;
+}
+
+export interface MonitoringOptions {
+  environment: Environment;
+  database: Database;
+  service: ServiceName;
+  /** Version and commit of what runs. */
+  build: string;
+  embedModel: string;
+  log: Logger;
+}
+
+export async function createMonitoring(options: MonitoringOptions): Promise<Monitoring> {
+  const { environment, database, service, build, embedModel, log } = options;
+  const schema = database.schemaName;
+  const registry = createRegistry({ service, environment: environment.ENVIRONMENT, schema, build });
+  const budgetUsdPerDay = environment.BUDGET_USD_PER_DAY;
+  addDatabaseMetrics(registry, database, { budgetUsdPerDay });
+  const watch = createWatch({
+    database,
+    log,
+    service,
+    build,
+    agreement: await describeAgreement(environment, embedModel),
+    budgetUsdPerDay,
+    webhookUrl: environment.ALERT_WEBHOOK_URL,
+  });
+  return { registry, calls: createCallMetrics(registry), watch };
+}
