@@ -8,13 +8,20 @@ export const wholeNumber = z
   .regex(/^\d{1,15}$/, { error: "must be a whole number" })
   .transform(Number);
 
+/** How the contract describes a number in a query string: by what it means, not by the text that it comes as. */
+const AS_INTEGER = { type: "integer", pattern: undefined } as const;
+
 /** `?limit=`, 1 to LIMITS.maxPageSize. */
 export function pageLimit(fallback: number) {
-  return wholeNumber.pipe(z.int().min(1).max(LIMITS.maxPageSize)).default(fallback);
+  const bounds = { minimum: 1, maximum: LIMITS.maxPageSize, default: fallback };
+  return wholeNumber
+    .pipe(z.int().min(1).max(LIMITS.maxPageSize))
+    .default(fallback)
+    .meta({ ...AS_INTEGER, ...bounds });
 }
 
 /** `?cursor=` of events: the id of the last one seen. */
-export const eventCursor = wholeNumber.default(0);
+export const eventCursor = wholeNumber.default(0).meta({ ...AS_INTEGER, minimum: 0, default: 0 });
 
 /** The first `limit` of the rows found, of which one more was asked for; that one tells whether there is a next page. */
 export function pageOf<T>(found: readonly T[], limit: number): { rows: T[]; last: T | undefined } {

@@ -39,6 +39,11 @@ export const WORKING_JOB = {
   updated_at: UPDATED_AT,
 };
 
+export const CANCELLED_JOB = { ...QUEUED_JOB, state: "cancelled", finished_at: UPDATED_AT };
+
+export const PASSAGE = "The deductible for out-patient care is 250 a year.";
+export const SECTION = "What you pay > Deductibles";
+
 export const COMPLETE_DOCUMENT = {
   document_id: DOCUMENT_ID,
   filename: FILENAME,

@@ -101,10 +101,12 @@ function withPathProblems({ parameters, responses }: ContractOperation): Record<
   return { ...responses, ...Object.fromEntries(added) };
 }
 
-/** What its headers bring about goes for every operation that takes them. */
+/** Its own, and what its kind of access and its headers bring about. */
 function codesOf(described: Operation | undefined): readonly ProblemCode[] {
-  const isRepeatable = described?.headers?.includes("IdempotencyKey") === true;
-  return [...(described?.codes ?? []), ...(isRepeatable ? IDEMPOTENCY_CODES : [])];
+  if (described === undefined) return [];
+  const { access, codes = [], headers = [] } = described;
+  const byAccess: readonly ProblemCode[] = access === "service" ? ["service_role_required"] : [];
+  return [...codes, ...byAccess, ...(headers.includes("IdempotencyKey") ? IDEMPOTENCY_CODES : [])];
 }
 
 const IDEMPOTENCY_CODES: readonly ProblemCode[] = [

@@ -2,6 +2,7 @@ import { fastifySwagger } from "@fastify/swagger";
 import { fastifySwaggerUi } from "@fastify/swagger-ui";
 import { fastifyPlugin } from "fastify-plugin";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
+import { z } from "zod";
 import manifest from "../../package.json" with { type: "json" };
 import { finishDocument } from "../openapi/finish-document.ts";
 import { OPERATIONS } from "../openapi/operations/index.ts";
@@ -35,7 +36,7 @@ export const contract = fastifyPlugin(
         info: { title: "Upload pipeline", version: manifest.version, description: DESCRIPTION },
         servers: [{ url: "/", description: "The host that serves this document" }],
       },
-      transform: jsonSchemaTransform,
+      transform: (route) => jsonSchemaTransform(withoutEmptyAnswers(route)),
       transformObject: jsonSchemaTransformObject,
     });
     let described: ContractDocument | undefined;
@@ -52,6 +53,18 @@ export const contract = fastifyPlugin(
   },
   { name: "contract" },
 );
+
+type Route = Parameters<typeof jsonSchemaTransform>[0];
+
+/** An answer without a body has no schema, which the generator cannot take; `operations` describes it. */
+function withoutEmptyAnswers(route: Route): Route {
+  const { response, ...schema } = route.schema ?? {};
+  if (response === undefined || response === null) return route;
+  const full = Object.entries(response).filter(([, answer]) => !EMPTY_ANSWER.safeParse(answer).success);
+  return { ...route, schema: { ...schema, response: Object.fromEntries(full) } };
+}
+
+const EMPTY_ANSWER = z.object({ content: z.strictObject({}) });
 
 const DESCRIPTION = `Files in, passages with citations out. A client promises a file, puts it into storage by a signed link, watches
 its job, and searches.

@@ -12,7 +12,7 @@ export const retryJobRoute: FastifyPluginAsyncZod<ApiDependencies> = async (app,
     url: "/jobs/:job_id/retry",
     schema: {
       params: jobParams,
-      response: { 202: jobBody, ...BODY_PROBLEMS, 404: problem, 409: problem, ...COMMON_PROBLEMS },
+      response: { 202: jobBody, ...BODY_PROBLEMS, 404: problem, 409: problem, 422: problem, ...COMMON_PROBLEMS },
     },
     handler: async (request, reply) => {
       const asked = { job_id: request.params.job_id, user_id: request.userId, correlation_id: request.id };

@@ -8,6 +8,8 @@ import { claimJob, completeDocument, deadLetter } from "./documents.ts";
 export interface SeededUser {
   user_id: string;
   document_ids: string[];
+  /** Those of them that search can find. */
+  complete_ids: string[];
   job_ids: string[];
   chunk_ids: string[];
   sha256s: string[];
@@ -35,6 +37,7 @@ export async function seedUser(database: Database): Promise<SeededUser> {
   return {
     user_id,
     document_ids: jobs.map((job) => job.document_id),
+    complete_ids: complete.map((each) => each.document_id),
     job_ids: jobs.map((job) => job.job_id),
     chunk_ids: await listColumn(database, { user_id, column: "chunk_id", table: "document_chunks" }),
     sha256s: await listColumn(database, { user_id, column: "file_sha256", table: "documents" }),

@@ -1,4 +1,5 @@
 import type { Operations } from "../operation.ts";
+import { adminOperations } from "./admin.ts";
 import { documentOperations } from "./documents.ts";
 import { healthOperations } from "./health.ts";
 import { jobOperations } from "./jobs.ts";
@@ -14,4 +15,5 @@ export const OPERATIONS: Operations = {
   ...searchOperations,
   ...storageOperations,
   ...healthOperations,
+  ...adminOperations,
 };

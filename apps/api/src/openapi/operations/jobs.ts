@@ -1,8 +1,21 @@
 import { API_PREFIX } from "../../contract/urls.ts";
-import { CORRELATION_ID, CREATED_AT, JOB_ID, WORKING_JOB } from "../examples.ts";
+import { CANCELLED_JOB, CORRELATION_ID, CREATED_AT, JOB_ID, QUEUED_JOB, WORKING_JOB } from "../examples.ts";
 import type { Operations } from "../operation.ts";
 
 export const jobOperations: Operations = {
+  [`GET ${API_PREFIX}/jobs`]: {
+    id: "listJobs",
+    tag: "jobs",
+    access: "user",
+    summary: "The user's jobs, newest first",
+    codes: ["invalid_cursor"],
+    answers: {
+      200: {
+        description: "A page of jobs; `next_cursor` is null at the end.",
+        example: { jobs: [WORKING_JOB], next_cursor: null },
+      },
+    },
+  },
   [`GET ${API_PREFIX}/jobs/{job_id}`]: {
     id: "getJob",
     tag: "jobs",
@@ -42,5 +55,43 @@ export const jobOperations: Operations = {
         },
       },
     },
+  },
+  [`GET ${API_PREFIX}/jobs/{job_id}/stream`]: {
+    id: "streamJob",
+    tag: "jobs",
+    access: "user",
+    headers: ["LastEventId"],
+    summary: "A job's progress as it happens",
+    description:
+      "Server-sent events of the type `job`: the job as `GET /jobs/{job_id}` has it, with the `event` that brought it there " +
+      "or null for progress alone. Comments keep the connection open. It ends with the job, or with the token.",
+    codes: ["job_not_found", "too_many_streams", "streams_exhausted"],
+    answers: {
+      200: {
+        description: "Messages, until the job is at its end.",
+        example: `event: job\ndata: ${JSON.stringify({ ...WORKING_JOB, event: null })}\n\n`,
+      },
+      204: { description: "The job is at its end, and everything of it was told before." },
+    },
+  },
+  [`POST ${API_PREFIX}/jobs/{job_id}/retry`]: {
+    id: "retryJob",
+    tag: "jobs",
+    access: "user",
+    headers: ["IdempotencyKey"],
+    summary: "Try a failed job again",
+    description: "Queues a failed, cancelled or backing-off job at the status that it has reached.",
+    codes: ["job_not_found", "job_not_retryable", "job_not_newest", "upload_again"],
+    answers: { 202: { description: "The job, queued.", example: QUEUED_JOB, headers: ["Location"] } },
+  },
+  [`POST ${API_PREFIX}/jobs/{job_id}/cancel`]: {
+    id: "cancelJob",
+    tag: "jobs",
+    access: "user",
+    headers: ["IdempotencyKey"],
+    summary: "End a job",
+    description: "A worker that has it in hand writes nothing of it any more.",
+    codes: ["job_not_found", "job_not_cancellable"],
+    answers: { 202: { description: "The job, cancelled.", example: CANCELLED_JOB, headers: ["Location"] } },
   },
 };

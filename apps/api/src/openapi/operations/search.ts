@@ -1,5 +1,5 @@
 import { API_PREFIX } from "../../contract/urls.ts";
-import { CHUNK_ID, DOCUMENT_ID, FILENAME, METADATA } from "../examples.ts";
+import { CHUNK_ID, DOCUMENT_ID, FILENAME, METADATA, PASSAGE, SECTION } from "../examples.ts";
 import type { Operations } from "../operation.ts";
 
 export const searchOperations: Operations = {
@@ -33,11 +33,11 @@ export const searchOperations: Operations = {
               document_id: DOCUMENT_ID,
               filename: FILENAME,
               chunk_id: CHUNK_ID,
-              text: "The deductible for out-patient care is 250 a year.",
+              text: PASSAGE,
               similarity: 0.83,
               page_start: 12,
               page_end: 12,
-              section: "What you pay > Deductibles",
+              section: SECTION,
               token_count: 12,
             },
           ],

@@ -1,4 +1,4 @@
-import { RESUMABLE_ROUTE, UPLOAD_ROUTE } from "@pipeline/storage";
+import { DOWNLOAD_ROUTE, RESUMABLE_ROUTE, UPLOAD_ROUTE } from "@pipeline/storage";
 import { API_PREFIX } from "../../contract/urls.ts";
 import { DOCUMENT_ID, JOB_ID } from "../examples.ts";
 import type { Operations } from "../operation.ts";
@@ -36,6 +36,15 @@ export const storageOperations: Operations = {
     answers: {
       200: { description: "The file is stored.", example: { Key: `uploads/${DOCUMENT_ID}/${JOB_ID}` } },
     },
+  },
+  [`GET ${DOWNLOAD_ROUTE.replace(":bucket/*", "{bucket}/{path}")}`]: {
+    id: "getFile",
+    tag: "storage",
+    access: "link",
+    summary: "Get the file where a download link leads",
+    description: "`path` may hold slashes. The content type is the file's own.",
+    codes: ["download_link_expired", "download_link_invalid", "object_not_found", ...STORAGE_CODES],
+    answers: { 200: { description: "The file." } },
   },
   [`POST ${RESUMABLE_ROUTE}`]: {
     id: "beginResumableUpload",
