@@ -1,14 +1,18 @@
 import {
+  awaitSchema,
   createEmbedder,
   createEmbedderCheck,
+  createMonitoring,
   createParserCheck,
   listenPort,
+  measureEmbedder,
+  measureStore,
   openDatabase,
   openStorage,
   publicUrl,
   selfTest,
 } from "@pipeline/composition";
-import { checkSchemaVersion, createNotifier } from "@pipeline/db";
+import { createNotifier, type Database } from "@pipeline/db";
 import { createLogger, explainFailure } from "@pipeline/runtime";
 import { buildApi } from "./app.ts";
 import { createServiceVerifier } from "./auth/service-verifier.ts";
@@ -41,34 +45,64 @@ try {
 /** Serves until a signal comes. Whatever is wrong at the start ends the process with 1. */
 async function start({ environment, build }: ApiConfig): Promise<void> {
   const database = await openDatabase(environment, "api", log);
-  await checkSchemaVersion(database);
+  const schema = await findSchema(database);
   const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });
   const checkEmbedder = createEmbedderCheck(environment);
   const checkParser = createParserCheck(environment);
   await selfTest({ storage, checkParser, checkEmbedder }, log);
   const notifier = createNotifier(database, { onError: (err) => log.warn({ err }, "wake-up not sent") });
   const tokens = await tokenSettings(environment);
+  const embedder = createEmbedder(environment);
+  const parts = { environment, database, build, log };
+  const monitoring = await createMonitoring({ ...parts, service: "api", embedModel: embedder.model });
   const api = await buildApi({
     database,
-    storage,
-    embedder: createEmbedder(environment),
+    storage: measureStore(storage, monitoring.calls),
+    embedder: measureEmbedder(embedder, monitoring.calls),
+    monitoring,
     checkParser,
     checkEmbedder,
     notifier,
     verifyToken: createTokenVerifier(tokens),
     verifyService: createServiceVerifier({ ...tokens, ...serviceKey(environment) }),
+    isOpen: schema.isFound,
     log,
     settings: settingsFrom(environment, build),
   });
   closeOnSignal({
     log,
     close: async () => {
+      schema.stop();
       await api.close();
+      await monitoring.watch.stop();
       await notifier.close();
       await database.close();
     },
   });
   const listening = { host: environment.SERVICE_HOST, port: listenPort(environment) };
   await api.listen(listening);
+  monitoring.watch.start();
   log.info(listening, "listening");
+}
+
+/**
+ * Resolves when the schema was found, or the database is away: then the API serves, and answers 503 until it is back.
+ * A schema that this code was not written for ends the process, whenever it shows.
+ */
+async function findSchema(database: Database): Promise<{ isFound: () => boolean; stop: () => void }> {
+  const stopping = new AbortController();
+  const away = Promise.withResolvers<void>();
+  let isFound = false;
+  const search = async (): Promise<void> => {
+    await awaitSchema(database, { log, signal: stopping.signal, onAway: away.resolve });
+    isFound = true;
+  };
+  const found = search();
+  await Promise.race([found, away.promise]);
+  found.catch((error: unknown) => {
+    if (stopping.signal.aborted) return;
+    log.fatal({ err: error }, "the database is not the right one");
+    process.exit(1);
+  });
+  return { isFound: () => isFound, stop: () => stopping.abort() };
 }

@@ -1,4 +1,5 @@
 import {
+  awaitSchema,
   createEmbedder,
   createEmbedderCheck,
   createLlamaParse,
@@ -12,7 +13,6 @@ import {
   publicUrl,
   selfTest,
 } from "@pipeline/composition";
-import { checkSchemaVersion } from "@pipeline/db";
 import { createWorkerMetrics } from "@pipeline/metrics";
 import { createLogger, explainFailure, type Logger } from "@pipeline/runtime";
 import { loadWorkerConfig, type WorkerConfig } from "./config.ts";
@@ -49,7 +49,7 @@ function exitOnFatalErrors(to: Logger): void {
 
 async function runWorker({ environment, options, build }: WorkerConfig, to: Logger): Promise<void> {
   const database = await openDatabase(environment, "worker", to);
-  const schemaVersion = await checkSchemaVersion(database);
+  const schemaVersion = await awaitSchema(database, { log: to });
   const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });
   const checks = { checkParser: createParserCheck(environment), checkEmbedder: createEmbedderCheck(environment) };
   await selfTest({ storage, ...checks }, to);

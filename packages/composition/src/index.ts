@@ -1,5 +1,6 @@
 export * from "./adapters.ts";
 export * from "./agreement.ts";
+export * from "./await-schema.ts";
 export * from "./check-embedder.ts";
 export * from "./check-parser.ts";
 export * from "./development-user.ts";

@@ -37,13 +37,20 @@ function translationOf(code: string | undefined, thrown: unknown): Translation {
   if (code === ILLEGAL_TRANSITION || isJobCheck(thrown)) {
     return { kind: "conflict", code: "illegal_transition", message: "The job may not make this change." };
   }
-  if (code === ROLES_MISSING) return { kind: "permanent", code: "roles_missing", message: messageOf(thrown) };
-  if (code === UPLOAD_REFUSED) return messageOf(thrown) === "daily" ? dailyLimit() : IN_FLIGHT_LIMIT;
+  const own = ownTranslation(code, thrown);
+  if (own) return own;
   if (CONFLICTS.has(code)) {
     return { kind: "transient", code: "database_conflict", message: "The database asked to try again." };
   }
   if (isUnavailable(code)) return UNAVAILABLE;
   return BY_SQLSTATE[code] ?? UNEXPECTED;
+}
+
+/** What our migrations and functions raise. */
+function ownTranslation(code: string, thrown: unknown): Translation | undefined {
+  if (code === ROLES_MISSING) return { kind: "permanent", code: "roles_missing", message: messageOf(thrown) };
+  if (code === UPLOAD_REFUSED) return messageOf(thrown) === "daily" ? dailyLimit() : IN_FLIGHT_LIMIT;
+  return undefined;
 }
 
 function messageOf(thrown: unknown): string {

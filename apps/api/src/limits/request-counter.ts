@@ -27,32 +27,13 @@ export interface RequestCounterOptions {
  */
 export function createRequestCounter(database: Queryable, options: RequestCounterOptions): RequestCounter {
   const { exchangeMs = 500, onError } = options;
-  const subjects = new Map<string, Subject>();
-  let skewMs = 0;
+  const tally: Tally = { subjects: new Map(), skewMs: 0 };
+  const { subjects } = tally;
   let timer: NodeJS.Timeout | undefined;
   let exchanging: Promise<void> | undefined;
   let isClosed = false;
 
-  const exchange = async (): Promise<void> => {
-    const minute = minuteOf(Date.now() + skewMs);
-    const sent = takePending(subjects);
-    try {
-      const sums = sent.length === 0 ? [] : await addRequestCounts(database, sent);
-      for (const sum of sums) {
-        skewMs = sum.now - Date.now();
-        const subject = subjects.get(sum.subject);
-        if (subject?.minute === sum.minute) Object.assign(subject, { stored: sum.count, sending: 0 });
-      }
-      if (forgetOlder(subjects, minute) > 0) await deleteOldRequestCounts(database);
-    } catch (error) {
-      for (const subject of subjects.values()) {
-        subject.pending += subject.sending;
-        subject.sending = 0;
-      }
-      forgetOlder(subjects, minute);
-      onError(error);
-    }
-  };
+  const exchange = (): Promise<void> => exchangeCounts(database, tally).catch(onError);
   const exchangeNow = (): void => {
     clearTimeout(timer);
     timer = undefined;
@@ -66,12 +47,12 @@ export function createRequestCounter(database: Queryable, options: RequestCounte
   };
   return {
     take: (name, limit) => {
-      const minute = minuteOf(Date.now() + skewMs);
+      const minute = minuteOf(Date.now() + tally.skewMs);
       const known = subjects.get(name);
       const subject = known?.minute === minute ? known : { minute, stored: 0, sending: 0, pending: 0 };
       if (subject !== known && (known !== undefined || subjects.size < MAX_SUBJECTS)) subjects.set(name, subject);
       const used = subject.stored + subject.sending + subject.pending;
-      const usage = { limit, resets_at: new Date(minute + MINUTE_MS - skewMs) };
+      const usage = { limit, resets_at: new Date(minute + MINUTE_MS - tally.skewMs) };
       if (used >= limit) return { ...usage, used: limit, isAllowed: false };
       subject.pending += 1;
       if (subject.pending * 20 >= limit && exchanging === undefined) exchangeNow();
@@ -91,6 +72,12 @@ const MINUTE_MS = 60_000;
 /** Of one process in one minute. Those beyond are not counted: whoever has so many addresses is not held by a limit of each. */
 const MAX_SUBJECTS = 50_000;
 
+interface Tally {
+  subjects: Map<string, Subject>;
+  /** The database's clock, which all processes go by, ahead of our own. */
+  skewMs: number;
+}
+
 interface Subject {
   minute: number;
   /** What all processes had sent at the last exchange. */
@@ -98,6 +85,28 @@ interface Subject {
   /** On its way. */
   sending: number;
   pending: number;
+}
+
+async function exchangeCounts(database: Queryable, tally: Tally): Promise<void> {
+  const { subjects } = tally;
+  const minute = minuteOf(Date.now() + tally.skewMs);
+  const sent = takePending(subjects);
+  try {
+    const sums = sent.length === 0 ? [] : await addRequestCounts(database, sent);
+    for (const sum of sums) {
+      tally.skewMs = sum.now - Date.now();
+      const subject = subjects.get(sum.subject);
+      if (subject?.minute === sum.minute) Object.assign(subject, { stored: sum.count, sending: 0 });
+    }
+  } catch (error) {
+    for (const subject of subjects.values()) {
+      subject.pending += subject.sending;
+      subject.sending = 0;
+    }
+    forgetOlder(subjects, minute);
+    throw error;
+  }
+  if (forgetOlder(subjects, minute) > 0) await deleteOldRequestCounts(database);
 }
 
 function minuteOf(time: number): number {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { claimKey, keepAnswer, releaseKey, type Database, type RepeatableRequest } from "@pipeline/db";
+import { claimKey, keepAnswer, releaseKey, type Database, type KeptAnswer, type RepeatableRequest } from "@pipeline/db";
 import { AppError, type Logger } from "@pipeline/runtime";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { fastifyPlugin } from "fastify-plugin";
@@ -40,21 +40,10 @@ export const idempotency = fastifyPlugin<{ database: Database; log: Logger }>(
       if (request.method !== "POST" || config.isRepeatable === false || key === undefined) return;
       const asked = repeatableRequest(request, key);
       const claim = await claimKey(database, asked, LEASE_MS);
-      switch (claim.outcome) {
-        case "claimed":
-          request.heldKey = asked;
-          return;
-        case "reused":
-          throw keyReused();
-        case "in_use":
-          throw keyInUse();
-        case "answered": {
-          const { status_code, location, body } = claim.answer;
-          if (location !== null) reply.header("location", location);
-          reply.code(status_code).header(REPLAYED_HEADER, "true").type("application/json; charset=utf-8");
-          return reply.send(JSON.stringify((await config.renewLinks?.(request, body)) ?? body));
-        }
-      }
+      if (claim.outcome === "reused") throw keyReused();
+      if (claim.outcome === "in_use") throw keyInUse();
+      if (claim.outcome === "answered") await replay(request, reply, claim.answer);
+      else request.heldKey = asked;
     });
     app.addHook("onSend", async (request, reply, payload) => {
       const { heldKey } = request;
@@ -70,6 +59,14 @@ export const idempotency = fastifyPlugin<{ database: Database; log: Logger }>(
   },
   { name: "idempotency", dependencies: ["authentication"] },
 );
+
+async function replay(request: FastifyRequest, reply: FastifyReply, answer: KeptAnswer): Promise<void> {
+  const { status_code, location, body } = answer;
+  const renewed = (await request.routeOptions.config.renewLinks?.(request, body)) ?? body;
+  if (location !== null) reply.header("location", location);
+  reply.code(status_code).header(REPLAYED_HEADER, "true").type("application/json; charset=utf-8");
+  await reply.send(JSON.stringify(renewed));
+}
 
 async function settle(
   database: Database,

@@ -1,4 +1,5 @@
 export * from "./complete-documents.ts";
+export * from "./database-switch.ts";
 export * from "./explain.ts";
 export * from "./factories.ts";
 export * from "./failpoint.ts";

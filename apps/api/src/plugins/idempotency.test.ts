@@ -1,0 +1,156 @@
+import { randomUUID } from "node:crypto";
+import { claimKey, deleteOldKeys } from "@pipeline/db";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { openTestApi, uploadAnswer, uploadRequest, type Answer, type TestApi } from "../testing/test-api.ts";
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await openTestApi();
+});
+afterAll(() => api.close());
+
+function post(path: string, asked: { user: string; key: string; body?: unknown }): Promise<Answer> {
+  const { user, key, body } = asked;
+  return api.call({ method: "POST", path, user, body, headers: { "idempotency-key": key } });
+}
+
+function keptRows(user: string): Promise<{ row: string; is_answered: boolean }[]> {
+  return api.database.many(
+    z.object({ row: z.string(), is_answered: z.boolean() }),
+    `select to_jsonb(k)::text as row, answered_at is not null as is_answered
+     from ${api.database.schema}.idempotency_keys k where user_id = $1`,
+    [user],
+  );
+}
+
+describe("a POST with an Idempotency-Key", () => {
+  it("is done once: repeated it gets the same answer, with a fresh link", async () => {
+    const asked = { user: randomUUID(), key: "first", body: uploadRequest() };
+    const first = await post("/upload", asked);
+    const again = await post("/upload", asked);
+    expect(again.status).toBe(201);
+    expect(again.headers).toMatchObject({ "idempotency-replayed": "true", location: first.headers["location"] });
+    expect(first.headers["idempotency-replayed"]).toBeUndefined();
+    const [given, repeated] = [uploadAnswer.parse(first.body), uploadAnswer.parse(again.body)];
+    for (const field of ["job_id", "document_id", "status", "state", "duplicate", "correlation_id"] as const) {
+      expect([field, repeated[field]]).toEqual([field, given[field]]);
+    }
+    expect(repeated.signed_url).toContain("token=");
+    expect(repeated.upload?.path).toBe(given.upload?.path);
+    expect(repeated.resumable?.url).toBe(given.resumable?.url);
+  });
+
+  it("keeps neither key nor link where they could be read", async () => {
+    const user = randomUUID();
+    const key = `secret-${randomUUID()}`;
+    const { upload } = uploadAnswer.parse((await post("/upload", { user, key, body: uploadRequest() })).body);
+    await post("/upload/batch", { user, key: `${key}-2`, body: { files: [uploadRequest()] } });
+    const rows = await keptRows(user);
+    expect(rows.map(({ is_answered }) => is_answered)).toEqual([true, true]);
+    for (const { row } of rows) {
+      expect(row).not.toContain(key);
+      expect(row).not.toMatch(/token|eyJ/);
+      expect(row).not.toContain(upload?.token);
+    }
+  });
+
+  it("renews the links of a whole batch, and leaves refusals as they were", async () => {
+    const asked = {
+      user: randomUUID(),
+      key: "batch",
+      body: { files: [uploadRequest(), uploadRequest({ bytes_len: 0 })] },
+    };
+    const [first, again] = [await post("/upload/batch", asked), await post("/upload/batch", asked)];
+    expect(again.status).toBe(207);
+    const results = z.object({ results: z.array(z.looseObject({ status: z.number(), upload: z.unknown() })) });
+    const [made, refused] = results.parse(again.body).results;
+    const [madeFirst] = results.parse(first.body).results;
+    expect(uploadAnswer.parse(made?.upload)).toMatchObject({ job_id: uploadAnswer.parse(madeFirst?.upload).job_id });
+    expect(uploadAnswer.parse(made?.upload).signed_url).toContain("token=");
+    expect(refused).toMatchObject({ status: 422, problem: { code: "empty_file" } });
+  });
+
+  it("with another body is refused", async () => {
+    const user = randomUUID();
+    await post("/upload", { user, key: "same", body: uploadRequest() });
+    const other = await post("/upload", { user, key: "same", body: uploadRequest() });
+    expect(other).toMatchObject({ status: 422, body: { code: "idempotency_key_reused" } });
+    const elsewhere = await post("/upload/batch", { user, key: "same", body: { files: [uploadRequest()] } });
+    expect(elsewhere.body["code"]).toBe("idempotency_key_reused");
+  });
+
+  it("is another user's own matter", async () => {
+    const body = uploadRequest();
+    const [mine, theirs] = [
+      await post("/upload", { user: randomUUID(), key: "shared", body }),
+      await post("/upload", { user: randomUUID(), key: "shared", body }),
+    ];
+    expect(theirs.status).toBe(201);
+    expect(theirs.body["job_id"]).not.toBe(mine.body["job_id"]);
+  });
+
+  it("sent many times at once is done once, and the others are told to ask again or get its answer", async () => {
+    const asked = { user: randomUUID(), key: "race", body: uploadRequest() };
+    const answers = await Promise.all(Array.from({ length: 8 }, () => post("/upload", asked)));
+    const done = answers.filter(({ status }) => status === 201);
+    const waiting = answers.filter(({ status }) => status === 409);
+    expect(done.length).toBeGreaterThan(0);
+    expect(done.length + waiting.length).toBe(8);
+    expect(new Set(done.map(({ body }) => body["job_id"])).size).toBe(1);
+    for (const answer of waiting) {
+      expect(answer.body["code"]).toBe("idempotency_key_in_use");
+      expect(answer.headers["retry-after"]).toBe("1");
+    }
+    expect((await post("/upload", asked)).body["job_id"]).toBe(done[0]?.body["job_id"]);
+  });
+
+  it("that failed is tried again", async () => {
+    const user = randomUUID();
+    const body = uploadRequest({ bytes_len: 0 });
+    expect((await post("/upload", { user, key: "again", body })).status).toBe(422);
+    expect(await keptRows(user)).toEqual([]);
+    expect((await post("/upload", { user, key: "again", body: uploadRequest() })).status).toBe(201);
+  });
+
+  it("is taken over where its process died, and counts no more after a day", async () => {
+    const asked = { user: randomUUID(), key: "dead", body: uploadRequest() };
+    const first = await post("/upload", asked);
+    const keys = `${api.database.schema}.idempotency_keys`;
+    await api.database.run(
+      `update ${keys} set answered_at = null, status_code = null, body = null, lease_expires_at = now() where user_id = $1`,
+      [asked.user],
+    );
+    const taken = await post("/upload", asked);
+    expect(taken).toMatchObject({ status: 200, body: { duplicate: true, job_id: first.body["job_id"] } });
+    await api.database.run(`update ${keys} set created_at = now() - interval '25 hours' where user_id = $1`, [
+      asked.user,
+    ]);
+    expect((await post("/upload", { ...asked, body: uploadRequest() })).status).toBe(201);
+    await api.database.run(`update ${keys} set created_at = now() - interval '25 hours' where user_id = $1`, [
+      asked.user,
+    ]);
+    await deleteOldKeys(api.database, 1_000);
+    expect(await keptRows(asked.user)).toEqual([]);
+  });
+
+  it.each(["", " ", "a b", "ä", "x".repeat(256)])("refuses the key %j", async (key) => {
+    const answer = await post("/upload", { user: randomUUID(), key, body: uploadRequest() });
+    expect(answer).toMatchObject({ status: 422, body: { code: "idempotency_key_invalid" } });
+  });
+
+  it("changes nothing about a search, whose answer is not kept", async () => {
+    const user = randomUUID();
+    const asked = { user, key: "search", body: { query: "deductible" } };
+    expect((await post("/search", asked)).status).toBe(200);
+    expect((await post("/search", asked)).headers["idempotency-replayed"]).toBeUndefined();
+    expect(await keptRows(user)).toEqual([]);
+  });
+});
+
+it("a key in hand is told from one that is answered, in the database", async () => {
+  const request = { user_id: randomUUID(), key_digest: "k", request_digest: "r" };
+  expect(await claimKey(api.database, request, 60_000)).toEqual({ outcome: "claimed" });
+  expect(await claimKey(api.database, request, 60_000)).toEqual({ outcome: "in_use" });
+  expect(await claimKey(api.database, { ...request, request_digest: "s" }, 60_000)).toEqual({ outcome: "reused" });
+});
