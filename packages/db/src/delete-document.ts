@@ -25,7 +25,6 @@ export async function deleteDocument(
   }
   await lockJobs(tx, input.document_id);
   const keys = await insertRemovals(tx, input.document_id);
-  await tx.run(`delete from ${tx.schema}.upload_jobs where document_id = $1`, [input.document_id]);
   await tx.run(`delete from ${tx.schema}.documents where document_id = $1`, [input.document_id]);
   return keys;
 }
@@ -53,7 +52,7 @@ async function insertRemovals(tx: Queryable, documentId: string): Promise<string
      ), keys as (
        select raw_path as object_key from ${tx.schema}.documents where document_id = $1
        union
-       select $1::uuid || '/' || job_id from jobs
+       select $1::uuid::text || '/' || job_id::text from jobs
      )
      insert into ${tx.schema}.removals as r (object_key, upload_until)
      select object_key, coalesce((select max(upload_expires_at) from jobs) + ${SLOWEST_UPLOAD}, now())

@@ -19,8 +19,8 @@ export async function listFileKeys(db: Queryable, input: { user_id: string; docu
      cross join lateral (
        select d.raw_path as object_key, null::int as generation where newest.status <> 'uploaded'
        union all
-       select j.document_id || '/' || j.job_id, j.generation from ${db.schema}.upload_jobs j
-       where j.document_id = d.document_id and j.status <> 'uploaded' and j.document_id || '/' || j.job_id <> d.raw_path
+       select j.document_id::text || '/' || j.job_id::text, j.generation from ${db.schema}.upload_jobs j
+       where j.document_id = d.document_id and j.status <> 'uploaded' and j.document_id::text || '/' || j.job_id::text <> d.raw_path
      ) k
      where d.document_id = $1 and d.user_id = $2
      order by k.generation desc nulls first

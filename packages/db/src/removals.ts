@@ -37,8 +37,16 @@ async function takeRemovals(db: Queryable, limit: number): Promise<string[]> {
   return rows.map((row) => row.object_key);
 }
 
+/** These files were removed for the first time; a worker sees to them once more when no upload link is alive any more. */
+export async function deferRemovals(db: Queryable, keys: readonly string[]): Promise<void> {
+  await db.run(
+    `update ${db.schema}.removals set due_at = upload_until, failure_count = 0 where object_key = any ($1::text[])`,
+    [keys],
+  );
+}
+
 /** These files are gone; those that an old upload link can bring back are removed once more when it cannot any longer. */
-export async function finishRemovals(db: Queryable, keys: readonly string[]): Promise<void> {
+async function finishRemovals(db: Queryable, keys: readonly string[]): Promise<void> {
   await db.run(
     `with over as (
        delete from ${db.schema}.removals where object_key = any ($1::text[]) and upload_until <= now()

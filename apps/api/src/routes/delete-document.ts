@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { deleteDocument, finishRemovals } from "@pipeline/db";
+import { deferRemovals, deleteDocument } from "@pipeline/db";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { documentParams } from "../contract/document-body.ts";
@@ -37,7 +37,7 @@ async function removeFiles(
 ): Promise<void> {
   try {
     await storage.remove(keys);
-    await finishRemovals(database, keys);
+    await deferRemovals(database, keys);
   } catch (err) {
     log.warn({ err, correlation_id }, "deleted document's file not removed yet");
   }
