@@ -1,3 +1,4 @@
+import { createApiMetrics, createSilentRegistry } from "@pipeline/metrics";
 import type { FastifyInstance } from "fastify";
 import { API_PREFIX } from "./contract/urls.ts";
 import { createServer } from "./create-server.ts";
@@ -15,11 +16,13 @@ import { privateAnswers } from "./plugins/private-answers.ts";
 import { problems } from "./plugins/problems.ts";
 import { addressLimit, userLimit } from "./plugins/request-limits.ts";
 import { requestLog } from "./plugins/request-log.ts";
+import { requestMetrics } from "./plugins/request-metrics.ts";
 import { serviceAuthentication } from "./plugins/service-authentication.ts";
 import { getAdminJob } from "./routes/admin/get-job.ts";
 import { getAdminQueue } from "./routes/admin/get-queue.ts";
 import { getAdminSpending } from "./routes/admin/get-spending.ts";
 import { cancelAdminJob } from "./routes/admin/cancel-job.ts";
+import { listAdminAlerts } from "./routes/admin/list-alerts.ts";
 import { listAdminDeadLetters } from "./routes/admin/list-dead-letters.ts";
 import { listAdminJobs } from "./routes/admin/list-jobs.ts";
 import { listAdminWorkers } from "./routes/admin/list-workers.ts";
@@ -40,6 +43,7 @@ import { getHealthLive } from "./routes/get-health-live.ts";
 import { getHealthReady } from "./routes/get-health-ready.ts";
 import { getHealth } from "./routes/get-health.ts";
 import { getJobRoute } from "./routes/get-job.ts";
+import { getMetrics } from "./routes/get-metrics.ts";
 import { getUploadLimits } from "./routes/get-upload-limits.ts";
 import { listDocumentChunks } from "./routes/list-document-chunks.ts";
 import { listDocumentsRoute } from "./routes/list-documents.ts";
@@ -57,14 +61,25 @@ import { streamJob } from "./routes/stream-job.ts";
 
 /** The HTTP API, not listening yet. Closing it finishes open requests; its dependencies stay open. */
 export async function buildApi(dependencies: ApiDependencies): Promise<FastifyInstance> {
-  const { database, storage, log, settings, verifyToken, verifyService, isOpen = () => true } = dependencies;
+  const {
+    database,
+    storage,
+    log,
+    settings,
+    verifyToken,
+    verifyService,
+    isOpen = () => true,
+    monitoring,
+  } = dependencies;
   const app = createServer(settings, { receiveUploads: "receiveUpload" in storage });
   const counter = createRequestCounter(database, { onError: (err) => log.warn({ err }, "requests not counted") });
   const limiting = { counter, limits: settings.requestLimits };
   app.addHook("onClose", () => counter.close());
   const checkHealth = createHealthChecks(dependencies, settings.probeTimeoutMs);
+  const registry = monitoring?.registry ?? createSilentRegistry();
 
   await app.register(requestLog, { log });
+  await app.register(requestMetrics, { metrics: createApiMetrics(registry), traffic: monitoring?.watch.traffic });
   await app.register(correlation);
   await app.register(problems);
   await app.register(browsers, { corsOrigins: settings.corsOrigins });
@@ -77,6 +92,7 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
   await app.register(getHealth, { checkHealth, settings });
   await app.register(getHealthLive);
   await app.register(getHealthReady, { checkHealth });
+  await app.register(getMetrics, { registry, access: settings.metricsAccess });
   if ("receiveUpload" in storage) {
     await app.register(receiveUpload, { store: storage });
     await app.register(receiveResumable, { store: storage });
@@ -127,6 +143,7 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
       await admin.register(pauseAdminClaims, dependencies);
       await admin.register(resumeAdminClaims, dependencies);
       await admin.register(getAdminSpending, dependencies);
+      await admin.register(listAdminAlerts, dependencies);
     },
     { prefix: `${API_PREFIX}/admin` },
   );

@@ -1,3 +1,4 @@
+import type { Monitoring } from "@pipeline/composition";
 import type { Database, Notifier } from "@pipeline/db";
 import type { Embedder } from "@pipeline/embedding";
 import type { Logger } from "@pipeline/runtime";
@@ -22,6 +23,8 @@ export interface ApiDependencies {
   verifyService: ServiceVerifier;
   /** False until the database is known to be the right one; it may be away when the API starts. */
   isOpen?: () => boolean;
+  /** What is counted and who watches; without it nothing is shown of what is counted, and nobody watches. */
+  monitoring?: Pick<Monitoring, "registry" | "watch">;
   log: Logger;
   settings: ApiSettings;
 }

@@ -22,7 +22,11 @@ export interface ApiSettings {
   headersTimeoutMs: number;
   /** After this long a part of the system that health asks counts as out of order. */
   probeTimeoutMs: number;
+  metricsAccess: MetricsAccess;
 }
+
+/** Who may see /metrics: everybody, nobody, or who has the token. */
+export type MetricsAccess = "open" | "closed" | { token: string };
 
 export interface UploadLimits {
   maxFileBytes: number;
@@ -88,6 +92,13 @@ export function settingsFrom(environment: Environment, build = "development"): A
     maxLagMs: MAX_LAG_MS,
     headersTimeoutMs: HEADERS_TIMEOUT_MS,
     probeTimeoutMs: PROBE_TIMEOUT_MS,
+    metricsAccess: metricsAccess(environment),
     streams: STREAM_SETTINGS,
   };
+}
+
+/** On a machine that strangers reach nobody sees the figures without a token. */
+function metricsAccess({ ENVIRONMENT, METRICS_TOKEN: token }: Environment): MetricsAccess {
+  if (token !== undefined) return { token };
+  return ENVIRONMENT === "development" || ENVIRONMENT === "test" ? "open" : "closed";
 }

@@ -9,6 +9,7 @@ import {
   createEmbedder,
   createEmbedderCheck,
   createLlamaParse,
+  createMonitoring,
   createParserCheck,
   dataDirectory,
   openDatabase,
@@ -17,6 +18,7 @@ import {
   tokenSecret,
 } from "@pipeline/composition";
 import { checkSchemaVersion, createNotifier, migrate, type Database } from "@pipeline/db";
+import { createWorkerMetrics } from "@pipeline/metrics";
 import type { Environment, Logger } from "@pipeline/runtime";
 import { createParser, createWorker, workerOptions } from "@pipeline/worker";
 import { lockDirectory } from "./lock-directory.ts";
@@ -60,28 +62,32 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
 
     const address = { url: "" };
     const storage = await openStorage(environment, { publicUrl: () => address.url });
-    const checkEmbedder = createEmbedderCheck(environment);
-    const checkParser = createParserCheck(environment);
-    await selfTest({ storage, checkParser, checkEmbedder }, log);
+    const checks = { checkParser: createParserCheck(environment), checkEmbedder: createEmbedderCheck(environment) };
+    await selfTest({ storage, ...checks }, log);
     const embedder = createEmbedder(environment);
+    const parts = { environment, database, build: "local", log };
+    const monitoring = await createMonitoring({ ...parts, service: "api", embedModel: embedder.model });
+    const metrics = createWorkerMetrics(monitoring.registry);
     const notifier = createNotifier(database, { onError: (err) => log.warn({ err }, "wake-up not sent") });
     closers.push(() => notifier.close());
 
     const llamaparse = createLlamaParse(environment);
     closers.push(async () => llamaparse?.client.close());
     const parser = createParser(llamaparse);
-    const worker = createWorker({ database, storage, embedder, parser, log, options: workerOptions(environment) });
+    const workerParts = { database, storage, embedder, parser, metrics, log };
+    const worker = createWorker({ ...workerParts, options: workerOptions(environment) });
     await worker.start();
     closers.push(() => worker.stop({ deadlineMs: STOP_DEADLINE_MS }));
 
     const secret = await tokenSecret(environment);
     const verifyToken = createTokenVerifier({ secret });
     const verifyService = createServiceVerifier({ secret });
-    const checks = { checkParser, checkEmbedder };
-    const system = { database, storage, embedder, ...checks, notifier, verifyToken, verifyService, log };
+    const system = { database, storage, embedder, ...checks, monitoring, notifier, verifyToken, verifyService, log };
     const api = await buildApi({ ...system, settings: settingsFrom(environment) });
     closers.push(() => closeApi(api));
     address.url = await api.listen({ host: environment.SERVICE_HOST, port });
+    monitoring.watch.start();
+    closers.push(() => monitoring.watch.stop());
     return {
       url: address.url,
       database,

@@ -3,7 +3,10 @@ import { type AlertFigures, MIN_REQUESTS } from "./alert-figures.ts";
 export const SEVERITIES = ["warning", "critical"] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
-export type Unit = "jobs" | "seconds" | "share" | "processes" | "differences";
+export const UNITS = ["jobs", "seconds", "share", "processes", "differences"] as const;
+export type Unit = (typeof UNITS)[number];
+
+export const OPERATORS = [">", ">=", "<"] as const;
 
 export interface AlertRule {
   name: string;
@@ -14,7 +17,7 @@ export interface AlertRule {
   advice: string;
   unit: Unit;
   /** The condition: value, operator, threshold. */
-  operator: ">" | ">=" | "<";
+  operator: (typeof OPERATORS)[number];
   threshold: number;
   /** Cleared once the value no longer stands so to this one. */
   clearThreshold: number;

@@ -1,8 +1,17 @@
-import { checkSchemaVersion, getWorkerHealth, type Database } from "@pipeline/db";
+import { checkSchemaVersion, type Database, getWorkerHealth, listLiveInstances } from "@pipeline/db";
 import { createProbe, toAppError } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
+import {
+  describeAlerts,
+  type Difference,
+  findDifferences,
+  isFiring,
+  showAlerts,
+  type ShownAlert,
+  type Watch,
+} from "@pipeline/watch";
 
-export const HEALTH_PARTS = ["database", "schema", "storage", "parser", "embedder", "workers"] as const;
+export const HEALTH_PARTS = ["database", "schema", "storage", "parser", "embedder", "workers", "services"] as const;
 
 /** A part that does not work, and why. */
 export interface FailingPart {
@@ -18,6 +27,10 @@ export interface HealthReport {
   /** Undefined where it could not be found out. */
   schemaVersion: number | undefined;
   workers: Awaited<ReturnType<typeof getWorkerHealth>> | undefined;
+  /** Those that fire. */
+  alerts: ShownAlert[];
+  /** The same for processes that fit together; undefined where it is not known yet. */
+  fingerprint: string | undefined;
 }
 
 /** The storage probe writes, reads and deletes an object. */
@@ -30,24 +43,30 @@ interface System {
   storage: ObjectStore;
   checkParser?: (() => Promise<void>) | undefined;
   checkEmbedder?: (() => Promise<void>) | undefined;
+  monitoring?: { watch: Watch };
 }
 
 /** Asks every part at once; never throws. */
 export function createHealthChecks(system: System, timeoutMs: number): () => Promise<HealthReport> {
-  const { database, storage, checkParser = async () => {}, checkEmbedder = async () => {} } = system;
+  const { database, storage, checkParser = async () => {}, checkEmbedder = async () => {}, monitoring } = system;
+  const watch = monitoring?.watch;
   const fresh = { timeoutMs, keepMs: 0 };
   const askSchema = createProbe(() => checkSchemaVersion(database), fresh);
   const askWorkers = createProbe(() => getWorkerHealth(database), fresh);
   const askStorage = createProbe(() => storage.check(), { timeoutMs, keepMs: STORAGE_KEEP_MS });
   const askParser = createProbe(checkParser, { timeoutMs, keepMs: PROVIDER_KEEP_MS });
   const askEmbedder = createProbe(checkEmbedder, { timeoutMs, keepMs: PROVIDER_KEEP_MS });
+  const askInstances = createProbe(async () => findDifferences(await listLiveInstances(database)), fresh);
+  const askAlerts = createProbe(() => showAlerts(database, watch?.databaseAlert()), fresh);
   return async () => {
-    const [schema, workers, stored, parser, embedder] = await Promise.all([
+    const [schema, workers, stored, parser, embedder, differences, shown] = await Promise.all([
       outcomeOf(askSchema()),
       outcomeOf(askWorkers()),
       outcomeOf(askStorage()),
       outcomeOf(askParser()),
       outcomeOf(askEmbedder()),
+      outcomeOf(askInstances()),
+      outcomeOf(askAlerts()),
     ]);
     return {
       failing: [
@@ -56,9 +75,12 @@ export function createHealthChecks(system: System, timeoutMs: number): () => Pro
         ...faultOf("parser", parser),
         ...faultOf("embedder", embedder),
         ...workerFault(workers),
+        ...describeDifferences(differences.value ?? []),
       ],
       schemaVersion: schema.value,
       workers: workers.value,
+      alerts: (shown.value?.alerts ?? describeAlerts([], watch?.databaseAlert())).filter(isFiring),
+      fingerprint: watch?.view()?.fingerprint,
     };
   };
 }
@@ -90,4 +112,8 @@ function workerFault(outcome: Outcome<{ live_count: number }>): FailingPart[] {
   if (outcome.fault !== undefined) return faultOf("workers", outcome);
   const isAlive = outcome.value !== undefined && outcome.value.live_count > 0;
   return isAlive ? [] : [{ part: "workers", code: "no_live_worker", detail: "No worker sends heartbeats." }];
+}
+
+function describeDifferences(differences: readonly Difference[]): FailingPart[] {
+  return differences.map(({ detail }) => ({ part: "services", code: "services_differ", detail }));
 }

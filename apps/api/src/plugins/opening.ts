@@ -5,7 +5,7 @@ import { fastifyPlugin } from "fastify-plugin";
 export const opening = fastifyPlugin<{ isOpen: () => boolean }>(
   async (app, { isOpen }) => {
     app.addHook("onRequest", async (request) => {
-      if (isOpen() || request.routeOptions.url?.startsWith("/health") === true) return;
+      if (isOpen() || /^\/(health|metrics)/.test(request.routeOptions.url ?? "")) return;
       throw new AppError({
         kind: "transient",
         code: "database_unavailable",

@@ -15,7 +15,7 @@ export const pressure = fastifyPlugin<{ maxLagMs: number }>(
       maxEventLoopDelay: maxLagMs,
       sampleInterval: SAMPLE_MS,
       pressureHandler: async (request) => {
-        if (request.routeOptions.url?.startsWith("/health") === true) return;
+        if (/^\/(health|metrics)/.test(request.routeOptions.url ?? "")) return;
         throw new AppError({
           kind: "transient",
           code: "server_busy",

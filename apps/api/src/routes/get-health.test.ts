@@ -38,6 +38,8 @@ describe("health", () => {
       workers: { live_count: 0, last_heartbeat_at: null },
       schema_version: expect.any(Number),
       build: "test build",
+      fingerprint: null,
+      alerts: [],
       failing,
     });
     expect(ready).toMatchObject({ status: 503, body: { status: "not_ready", failing } });

@@ -1,4 +1,5 @@
 import { ENVIRONMENTS } from "@pipeline/runtime";
+import { SEVERITIES } from "@pipeline/watch";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { isoTime } from "../contract/iso-time.ts";
@@ -18,6 +19,19 @@ const healthBody = z.object({
   workers: z.object({ live_count: z.number().nullable(), last_heartbeat_at: isoTime.nullable() }),
   schema_version: z.number().nullable(),
   build: z.string(),
+  /** The same for API and workers that work on the same rows in the same way; null until the database has answered. */
+  fingerprint: z.string().nullable(),
+  /** Alerts that fire; `/admin/alerts` has all of them. */
+  alerts: z.array(
+    z.object({
+      name: z.string(),
+      severity: z.enum(SEVERITIES),
+      title: z.string(),
+      since: isoTime.nullable(),
+      value: z.number().nullable(),
+      threshold: z.number(),
+    }),
+  ),
   failing: z.array(failingPart),
 });
 
@@ -31,7 +45,7 @@ export const getHealth: FastifyPluginAsyncZod<{
     url: "/health",
     schema: { response: { 200: healthBody } },
     handler: async () => {
-      const { failing, schemaVersion, workers } = await checkHealth();
+      const { failing, schemaVersion, workers, alerts, fingerprint } = await checkHealth();
       const conditionOf = (part: FailingPart["part"]) =>
         failing.some((fault) => fault.part === part) ? ("unhealthy" as const) : ("healthy" as const);
       return {
@@ -43,6 +57,8 @@ export const getHealth: FastifyPluginAsyncZod<{
         workers: workers ?? { live_count: null, last_heartbeat_at: null },
         schema_version: schemaVersion ?? null,
         build: settings.build,
+        fingerprint: fingerprint ?? null,
+        alerts,
         failing,
       };
     },

@@ -20,6 +20,8 @@ export const healthOperations: Operations = {
           workers: { live_count: 2, last_heartbeat_at: "2026-03-02T09:14:58.000Z" },
           schema_version: 7,
           build: "0.1.0+4f2a9c1b7d3e",
+          fingerprint: "9c41d6e0a27f",
+          alerts: [],
           failing: [],
         },
       },
@@ -44,6 +46,16 @@ export const healthOperations: Operations = {
         example: { status: "not_ready", failing: [NO_WORKER] },
       },
     },
+  },
+  "GET /metrics": {
+    id: "getMetrics",
+    tag: "health",
+    access: "public",
+    summary: "What this process counted, for Prometheus",
+    description:
+      "Where METRICS_TOKEN is set it must come as a bearer token; without one staging and production have no such route.",
+    codes: ["unauthorized", "route_not_found"],
+    answers: { 200: { description: "Prometheus' text format." } },
   },
   "GET /docs/openapi.json": {
     id: "getContract",

@@ -1,0 +1,64 @@
+import type { ApiMetrics } from "@pipeline/metrics";
+import type { LatencyWindow } from "@pipeline/watch";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { fastifyPlugin } from "fastify-plugin";
+
+interface Options {
+  metrics: ApiMetrics;
+  /** What alerts on latency and errors are decided by. */
+  traffic?: LatencyWindow | undefined;
+}
+
+/** Counts and times every request, by its route's template. */
+export const requestMetrics = fastifyPlugin<Options>(
+  async (app, { metrics, traffic }) => {
+    app.addHook("onRequest", async (request, reply) => {
+      const startedAt = performance.now();
+      metrics.inFlight.inc();
+      // Of all events only "close" comes exactly once, whether the answer was sent or its reader went away.
+      reply.raw.once("close", () => {
+        metrics.inFlight.dec();
+        const isAborted = !reply.raw.writableEnded;
+        if (isStream(reply)) metrics.openStreams.dec();
+        // How long a stream is open says nothing about us.
+        else note({ metrics, traffic }, { request, reply, isAborted, ms: performance.now() - startedAt });
+      });
+    });
+    app.addHook("onSend", async (_, reply) => {
+      if (isStream(reply)) metrics.openStreams.inc();
+    });
+  },
+  { name: "request-metrics" },
+);
+
+interface Measured {
+  request: FastifyRequest;
+  reply: FastifyReply;
+  isAborted: boolean;
+  ms: number;
+}
+
+/** Node knows more of them; what a client makes up is no reason for another series. */
+const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+
+function note({ metrics, traffic }: Options, { request, reply, isAborted, ms }: Measured): void {
+  const route = request.routeOptions.url ?? "unmatched";
+  metrics.requests.observe(
+    {
+      route,
+      method: METHODS.has(request.method) ? request.method : "other",
+      status_class: isAborted ? "aborted" : `${Math.floor(reply.statusCode / 100)}xx`,
+    },
+    ms / 1_000,
+  );
+  if (isOurs(route) && !isAborted) traffic?.record({ ms, isError: reply.statusCode >= 500 });
+}
+
+/** How long a file takes is its client's doing, and health and metrics are asked by machines that wait. */
+function isOurs(route: string): boolean {
+  return !/^\/(health|metrics|docs|storage\/)/.test(route);
+}
+
+function isStream(reply: FastifyReply): boolean {
+  return String(reply.getHeader("content-type")).startsWith("text/event-stream");
+}
