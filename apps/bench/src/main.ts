@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { type BenchServer, startBenchServer } from "./postgres/bench-server.ts";
 import { describeMachineInWords, type Machine } from "./report/machine.ts";
 import { chooseScope, runQueueBench, SCENARIO_NAMES } from "./queue/run-queue-bench.ts";
+import { runScaleBench } from "./scale/run-scale-bench.ts";
 import { runSearchBench } from "./search/search-bench.ts";
 import { SYSTEM_NAMES } from "./systems/index.ts";
 
@@ -44,6 +45,16 @@ withCommonOptions("search")
     await measure(options, (server) => runSearchBench(server, { ...size, print }));
   });
 
+withCommonOptions("scale")
+  .description("Measures what a real document costs, and how many a second 1, 2, 4 and 8 worker processes take.")
+  .option("--documents <count>", "documents of a run", parseCount, 80)
+  .option("--workers <counts>", "numbers of worker processes, separated by commas", parseCounts, [1, 2, 4, 8])
+  .action(async (options: CommonOptions & { documents: number; workers: number[] }) => {
+    const { quick: isQuick, runs, documents, workers } = options;
+    const size = isQuick ? { runs: 1, documents: 4, workers: [1, 2] } : { runs, documents, workers };
+    await measure(options, (server) => runScaleBench(server, { ...size, print }));
+  });
+
 await program.parseAsync();
 
 function withCommonOptions(name: string): Command {
@@ -76,6 +87,10 @@ function parseCount(text: string): number {
   const count = Number(text);
   if (!Number.isInteger(count) || count < 1) throw new InvalidArgumentError("It is not a whole number above 0.");
   return count;
+}
+
+function parseCounts(text: string): number[] {
+  return text.split(",").map(parseCount);
 }
 
 function parseNames(text: string): string[] {

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Database } from "@pipeline/db";
 import { PostgreSqlContainer } from "@testcontainers/postgresql";
 import { z } from "zod";
+import { sumContainerCpu } from "../scale/process-cpu.ts";
 import { openBenchDatabase } from "./bench-database.ts";
 
 const IMAGE = "pgvector/pgvector:pg17";
@@ -15,6 +16,8 @@ export interface BenchServer {
   /** A database of the benchmark's own, empty or a copy of a template that nobody is connected to. Answers its URL. */
   createDatabase(template?: string): Promise<string>;
   dropDatabase(url: string): Promise<void>;
+  /** Seconds of processor time that the server has used; only where it was started here. */
+  readCpu?: () => Promise<number>;
   /** Drops what is left, and ends a server that was started here. */
   stop(): Promise<void>;
 }
@@ -28,7 +31,13 @@ export async function startBenchServer(url: string | undefined): Promise<BenchSe
   const stop = async (): Promise<void> => {
     await container.stop();
   };
-  return connectServer(container.getConnectionUri(), stop);
+  const server = await connectServer(container.getConnectionUri(), stop);
+  const readCpu = async (): Promise<number> => {
+    // A process that ends meanwhile makes `cat` complain; the others are still told.
+    const { stdout } = await container.exec(["sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null"]);
+    return sumContainerCpu(stdout);
+  };
+  return { ...server, readCpu };
 }
 
 async function connectServer(url: string, stopServer: () => Promise<void>): Promise<BenchServer> {
