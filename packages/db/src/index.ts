@@ -40,6 +40,7 @@ export * from "./request-counts.ts";
 export * from "./retention.ts";
 export * from "./rows.ts";
 export * from "./search.ts";
+export { allowServiceLogins } from "./service-logins.ts";
 export * from "./sessions.ts";
 export * from "./spending-report.ts";
 export * from "./spending.ts";

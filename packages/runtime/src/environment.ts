@@ -53,6 +53,9 @@ export const environmentSchema = z.object({
     .string()
     .regex(/^[a-z_][a-z0-9_]{0,62}$/, { error: "is not a plain lower-case schema name" })
     .default("upload_pipeline"),
+  /** For migrate alone: lets the services' roles, SCHEMA_api and SCHEMA_worker, log in with these. */
+  DATABASE_API_PASSWORD: z.string().min(8, { error: "is shorter than 8 characters" }).optional(),
+  DATABASE_WORKER_PASSWORD: z.string().min(8, { error: "is shorter than 8 characters" }).optional(),
   /** Connections of one process. */
   DATABASE_POOL_SIZE: z.coerce.number().int().min(1).max(200).default(10),
 
