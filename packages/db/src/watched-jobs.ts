@@ -52,19 +52,24 @@ export async function listChangedJobs(db: Queryable, watched: readonly WatchedJo
   const rows = await db.many(
     changeRow,
     // xmin is the transaction that wrote the row as it stands: whatever changes the job changes it.
-    `select ${JOB_COLUMNS}, j.xmin::text as version, w.nth, e.event_id, e.type as event_type, e.status as event_status,
+    `select ${JOB_COLUMNS}, j.version, w.nth, e.event_id, e.type as event_type, e.status as event_status,
        e.state as event_state, e.fence as event_fence, e.code as event_code, e.detail as event_detail,
        coalesce(e.correlation_id, j.correlation_id) as event_correlation_id, e.created_at as event_created_at
      from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) with ordinality
        as w (job_id, user_id, version, after, nth)
-     join ${db.schema}.upload_jobs j on j.job_id = w.job_id and j.user_id = w.user_id
+     cross join lateral (
+       -- by itself, so that no plan reads the table for it, however small it was when the planner last looked
+       select ${JOB_COLUMNS}, j.xmin::text as version from ${db.schema}.upload_jobs j
+       where j.job_id = w.job_id and j.user_id = w.user_id
+       offset 0
+     ) j
      left join lateral (
        select e.* from ${db.schema}.events e
        where e.job_id = j.job_id and e.event_id > coalesce(w.after,
          (select max(newest.event_id) - 1 from ${db.schema}.events newest where newest.job_id = j.job_id))
        order by e.event_id limit ${MOST_EVENTS}
      ) e on true
-     where j.xmin::text <> w.version
+     where j.version <> w.version
      order by w.nth, e.event_id`,
     [
       watched.map((job) => job.job_id),
