@@ -6,7 +6,7 @@ import { createLogger } from "@pipeline/runtime";
 import { Command } from "commander";
 import { z } from "zod";
 import { createClient } from "./client.ts";
-import { loadLocalConfig } from "./config.ts";
+import { loadLocalConfig, OWN_DATABASE } from "./config.ts";
 import { ingestFile, type IngestedFile } from "./ingest.ts";
 import { createProgressLines } from "./progress-lines.ts";
 import {
@@ -25,9 +25,6 @@ const SAMPLES_DIRECTORY = join(import.meta.dirname, "../../../samples");
 const SAMPLES = ["benefits-booklet.pdf", "home-policy.docx", "renewal-letter.md", "claims-guide.html"];
 /** Fewer confirmed answers than this and the demo has not shown what it promises. */
 const LEAST_CONFIRMED = 2;
-
-/** Fresh data of its own, whatever database the shell names: a demo must not leave its documents among real ones. */
-const OWN_DATABASE = { DATABASE_URL: "", DATABASE_DIRECT_URL: "", SUPABASE_DB_HOST: "" };
 
 const optionsSchema = z.object({ ask: z.array(z.string()).default([]), verbose: z.boolean() });
 

@@ -42,7 +42,7 @@ export function startCommand(script: string, options: { args?: string[]; env?: R
     child,
     output: () => output,
     printed: async (pattern) => {
-      await expect.poll(() => output, { timeout: 60_000, interval: 50 }).toMatch(pattern);
+      await expect.poll(() => output, { timeout: 120_000, interval: 50 }).toMatch(pattern);
       return pattern.exec(output)?.[1] ?? "";
     },
     ended,

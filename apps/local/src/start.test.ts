@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { access, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
@@ -79,6 +79,37 @@ test("a taken port is named", async () => {
   expect(await second.ended).toBe(1);
   expect(second.output()).toMatch(/Port \d+ is taken/);
   expect((await fetch(`${first.url}/health/live`)).status).toBe(200);
+});
+
+const statsOf = async (base: string): Promise<unknown> => (await fetch(`${base}/__emulator/stats`)).json();
+
+test("with --mocks a document goes through emulators of every service, and nothing is kept", async () => {
+  const kept = { ...env, DATA_DIR: join(directory, "unused") };
+  const command = startCommand("apps/local/src/start.ts", { args: ["--mocks", "0"], env: kept });
+  const url = await command.printed(/API +(http\S+)/);
+  const llamaparse = await command.printed(/LlamaParse +(http\S+),/);
+  const openai = await command.printed(/OpenAI +(http\S+)\/v1,/);
+  const client = createClient({ url, token: await command.printed(/^(eyJ\S+)$/m) });
+  expect(await ingestFile(client, SAMPLE, silent)).toMatchObject({ complete: true });
+  expect(await statsOf(llamaparse)).toMatchObject({ jobs: [{ status: "SUCCESS" }], paid_again_count: 0 });
+  expect(await statsOf(openai)).toMatchObject({
+    paid_again_count: 0,
+    inputs: expect.arrayContaining([expect.anything()]),
+  });
+  command.child.kill("SIGINT");
+  expect(await command.ended, command.output()).toBe(0);
+  expect(command.output()).toContain("Nothing was kept.");
+  await expect(access(kept.DATA_DIR)).rejects.toMatchObject({ code: "ENOENT" });
+}, 180_000);
+
+test.for(["staging", "production"])("%s refuses the emulators", async (environment) => {
+  const refused = startCommand("apps/local/src/start.ts", {
+    args: ["--mocks", "0"],
+    env: { ...env, ENVIRONMENT: environment },
+  });
+  expect(await refused.ended).toBe(1);
+  expect(refused.output()).toContain("ENVIRONMENT must be development or test");
+  expect(refused.output()).not.toContain("http://");
 });
 
 test("staging refuses the local stack before anything listens", async () => {

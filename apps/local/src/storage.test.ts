@@ -105,7 +105,11 @@ test("a document goes the whole way through Supabase Storage, and its file can b
   const keys: string[] = [];
   for await (const { key } of store.list()) keys.push(key);
   expect(keys).toEqual([expect.stringContaining(job_id)]);
-  const link = await store.signDownload(keys[0] ?? "", { expiresInSeconds: 60, filename: "a.md", mime: "text/markdown" });
+  const link = await store.signDownload(keys[0] ?? "", {
+    expiresInSeconds: 60,
+    filename: "a.md",
+    mime: "text/markdown",
+  });
   expect(await (await fetch(link)).text()).toBe(await readFile(SAMPLE, "utf8"));
 });
 

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { FaultOptions } from "./emulator/fault-plan.ts";
 import type { ListenOptions } from "./emulator/listen.ts";
 import type { LlamaParseOptions } from "./llamaparse/start-llamaparse.ts";
-import type { OpenAiOptions } from "./openai/start-openai.ts";
+import { MOCK_PORTS, type MocksOptions } from "./start-mocks.ts";
 import type { SupabaseOptions } from "./supabase/start-supabase.ts";
 
 const port = z.coerce.number().int().min(0).max(65_535);
@@ -44,21 +44,15 @@ const flagsSchema = z.object({
 });
 type Flags = z.infer<typeof flagsSchema>;
 
-export interface MocksOptions {
-  llamaparse: LlamaParseOptions;
-  openai: OpenAiOptions;
-  supabase: SupabaseOptions;
-}
-
 export function createCommand(): Command {
   return new Command("mocks")
     .description(
       "Runs emulators of LlamaParse, OpenAI and Supabase for development and tests, with faults as you order them.",
     )
     .option("--host <address>", "where to listen; only containers need another", "127.0.0.1")
-    .option("--llamaparse-port <port>", "port of LlamaParse; 0 takes any free one", "8001")
-    .option("--openai-port <port>", "port of OpenAI; 0 takes any free one", "8002")
-    .option("--supabase-port <port>", "port of Supabase; 0 takes any free one", "8003")
+    .option("--llamaparse-port <port>", "port of LlamaParse; 0 takes any free one", String(MOCK_PORTS.llamaparse))
+    .option("--openai-port <port>", "port of OpenAI; 0 takes any free one", String(MOCK_PORTS.openai))
+    .option("--supabase-port <port>", "port of Supabase; 0 takes any free one", String(MOCK_PORTS.supabase))
     .option("--seed <number>", "repeats latencies and faults", "1")
     .option("--latency-ms <range>", "how long each request waits, such as 20-200")
     .option("--server-errors <share>", "share of the requests, 0 to 1, that get a 500, 502 or 503")
@@ -131,6 +125,7 @@ function supabaseOptions(flags: Flags): SupabaseOptions {
     faults: {
       seed: flags.seed,
       maxLatencyMs: flags.latencyMs?.[1] ?? 0,
+      ...given({ hangMs: flags.hangMs }),
       rates: {
         server_error: flags.serverErrors,
         rate_limit: flags.rateLimits,

@@ -1,13 +1,8 @@
 import { ConfigError, explainFailure } from "@pipeline/runtime";
 import type { Command } from "commander";
 import { assertDevelopment } from "./config.ts";
-import { createCommand, type MocksOptions, readFlags } from "./flags.ts";
-import { startLlamaParse } from "./llamaparse/start-llamaparse.ts";
-import { startOpenAi } from "./openai/start-openai.ts";
-import { startSupabase } from "./supabase/start-supabase.ts";
-
-/** Not the one of Supabase's own templates, which the services refuse; it protects nothing either. */
-const JWT_SECRET = "signs-tokens-of-the-emulated-project-alone";
+import { createCommand, readFlags } from "./flags.ts";
+import { type Mocks, type MocksOptions, startMocks } from "./start-mocks.ts";
 
 await createCommand()
   .action(async (raw: unknown, command: Command) => {
@@ -22,35 +17,10 @@ await createCommand()
   })
   .parseAsync();
 
-interface Mocks {
-  llamaparseUrl: string;
-  openaiUrl: string;
-  openaiBaseUrl: string;
-  supabase: { url: string; serviceRoleKey: string; anonKey: string; jwtSecret: string };
-  close(): Promise<void>;
-}
-
-/** All or none. */
 async function startAll(options: MocksOptions): Promise<Mocks> {
   assertDevelopment();
   process.stdout.write("Starting …\n");
-  const started: { close(): Promise<void> }[] = [];
-  const keep = <Emulator extends { close(): Promise<void> }>(emulator: Emulator): Emulator => {
-    started.push(emulator);
-    return emulator;
-  };
-  const close = async (): Promise<void> => {
-    await Promise.all(started.map((emulator) => emulator.close()));
-  };
-  try {
-    const llamaparse = keep(await startLlamaParse(options.llamaparse));
-    const openai = keep(await startOpenAi(options.openai));
-    const supabase = keep(await startSupabase({ ...options.supabase, jwtSecret: JWT_SECRET }));
-    return { llamaparseUrl: llamaparse.url, openaiUrl: openai.url, openaiBaseUrl: openai.baseUrl, supabase, close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  return startMocks(options);
 }
 
 function explainStart(error: unknown): string {
@@ -76,19 +46,16 @@ function stopOnSignal(starting: Promise<Mocks>): void {
   process.on("SIGTERM", onSignal);
 }
 
-function welcome({ llamaparseUrl, openaiUrl, openaiBaseUrl, supabase }: Mocks): string {
+function welcome({ llamaparse, openai, supabase, variables }: Mocks): string {
+  const settings = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
   return `
-LlamaParse  ${llamaparseUrl}  takes every key that begins with llx-
-OpenAI      ${openaiBaseUrl}  takes every key that begins with sk-
+LlamaParse  ${llamaparse.url}  takes every key that begins with llx-
+OpenAI      ${openai.baseUrl}  takes every key that begins with sk-
 Supabase    ${supabase.url}  storage; takes the keys below
 
-Set         LLAMAPARSE_BASE_URL=${llamaparseUrl} LLAMAPARSE_API_KEY=llx-local
-            OPENAI_BASE_URL=${openaiBaseUrl} OPENAI_API_KEY=sk-local
-            SUPABASE_URL=${supabase.url} SUPABASE_JWT_SECRET=${supabase.jwtSecret}
-            SUPABASE_SERVICE_ROLE_KEY=${supabase.serviceRoleKey}
-            SUPABASE_ANON_KEY=${supabase.anonKey}
-Bills       curl ${llamaparseUrl}/__emulator/stats
-            curl ${openaiUrl}/__emulator/stats
+Set         ${settings.join("\n            ")}
+Bills       curl ${llamaparse.url}/__emulator/stats
+            curl ${openai.url}/__emulator/stats
 Stop        Ctrl-C
 `;
 }

@@ -19,6 +19,8 @@ export interface FaultPlan {
   seed: number;
   /** Every request waits up to that long. */
   maxLatencyMs?: number;
+  /** How long a connection that gets no answer stays open; for ever by default. */
+  hangMs?: number;
   /** Share of requests, 0 to 1, that meet each fault. */
   rates?: Partial<Record<Fault, number>>;
 }

@@ -58,6 +58,7 @@ const DEFAULT_JWT_SECRET = "super-secret-jwt-token-with-at-least-32-characters-l
 interface Emulator {
   project: Project;
   faults: FaultSource;
+  hangMs: number | undefined;
   counts: { requests: Map<string, number>; faults: Map<string, number> };
 }
 
@@ -106,6 +107,7 @@ function createEmulator(options: SupabaseOptions, jwtSecret: string): Emulator {
       isProduction: options.isProduction ?? false,
     },
     faults: createFaults(options.faults ?? { seed: 0 }),
+    hangMs: options.faults?.hangMs,
     counts: { requests: new Map(), faults: new Map() },
   };
 }
@@ -123,6 +125,7 @@ async function serve(
   try {
     const { answer, fault } = await answerRequest(emulator, { request, url });
     if (answer !== undefined) sendAnswer({ request, response, fault }, withGatewayHeaders(answer, url));
+    else if (emulator.hangMs !== undefined) setTimeout(() => response.destroy(), emulator.hangMs).unref();
   } catch (error) {
     if (error instanceof SenderGone) return;
     sendAnswer({ request, response, fault: undefined }, withGatewayHeaders(refusalAnswer(error, url), url));
