@@ -5,7 +5,14 @@ import { type OpenAi, type OpenAiOptions, startOpenAi } from "@pipeline/mocks";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { z } from "zod";
 import type { WorkerOptions } from "./options.ts";
-import { INLINE_PARSER, openWorkerBench, policyOf, readCodes, type WorkerBench, workThrough } from "./worker.fixture.ts";
+import {
+  INLINE_PARSER,
+  openWorkerBench,
+  policyOf,
+  readCodes,
+  type WorkerBench,
+  workThrough,
+} from "./worker.fixture.ts";
 import type { Worker } from "./worker.ts";
 
 const MODEL = "text-embedding-3-small";

@@ -36,9 +36,9 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
     schemaName: options.schemaName,
     pool,
     listen: async (channel, { onNotify, onListening }) => {
-      const stop = await lite.listen(channel, onNotify);
+      const stop = await alone(pool, () => lite.listen(channel, onNotify));
       onListening();
-      return () => stop();
+      return () => alone(pool, () => stop());
     },
     close: async () => {
       await pool.end();
@@ -46,6 +46,16 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDa
     },
   });
   return { ...database, dump: () => lite.dumpDataDir("none") };
+}
+
+/** Its own statements would come between the messages of one that the pool sends. */
+async function alone<T>(pool: Pool, work: () => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  try {
+    return await work();
+  } finally {
+    client.release();
+  }
 }
 
 /** Loaded where it is asked for: services on a real server neither have it in their images nor pay for it in memory. */
