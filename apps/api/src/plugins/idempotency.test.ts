@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { claimKey, deleteOldKeys } from "@pipeline/db";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
-import { openTestApi, uploadAnswer, uploadRequest, type Answer, type TestApi } from "../testing/test-api.ts";
+import { buildApi } from "../app.ts";
+import { openTestApi, send, uploadAnswer, uploadRequest, type Answer, type TestApi } from "../testing/test-api.ts";
 
 let api: TestApi;
 beforeAll(async () => {
@@ -132,6 +133,18 @@ describe("a POST with an Idempotency-Key", () => {
     ]);
     await deleteOldKeys(api.database, 1_000);
     expect(await keptRows(asked.user)).toEqual([]);
+  });
+
+  it("has old keys deleted by the first process that takes one", async () => {
+    const [old, user] = [randomUUID(), randomUUID()];
+    await claimKey(api.database, { user_id: old, key_digest: "k", request_digest: "r" }, 60_000);
+    const keys = `${api.database.schema}.idempotency_keys`;
+    await api.database.run(`update ${keys} set created_at = now() - interval '25 hours' where user_id = $1`, [old]);
+    const started = await buildApi(api.dependencies);
+    const headers = { "idempotency-key": "new" };
+    await send(started, { method: "POST", path: "/upload", user, body: uploadRequest(), headers });
+    await vi.waitFor(async () => expect(await keptRows(old)).toEqual([]), 30_000);
+    await started.close();
   });
 
   it.each(["", " ", "a b", "ä", "x".repeat(256)])("refuses the key %j", async (key) => {

@@ -1,5 +1,13 @@
 import { createHash } from "node:crypto";
-import { claimKey, keepAnswer, releaseKey, type Database, type KeptAnswer, type RepeatableRequest } from "@pipeline/db";
+import {
+  claimKey,
+  deleteOldKeys,
+  keepAnswer,
+  releaseKey,
+  type Database,
+  type KeptAnswer,
+  type RepeatableRequest,
+} from "@pipeline/db";
 import { AppError, type Logger } from "@pipeline/runtime";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { fastifyPlugin } from "fastify-plugin";
@@ -56,9 +64,27 @@ export const idempotency = fastifyPlugin<{ database: Database; log: Logger }>(
         log.warn({ err, correlation_id: request.id }, "answer not kept");
       }
     });
+    const sweep = createSweep(database);
+    app.addHook("onResponse", async (request) => {
+      if (request.headers[IDEMPOTENCY_HEADER] === undefined) return;
+      await sweep().catch((err: unknown) => log.warn({ err }, "old keys not deleted"));
+    });
   },
   { name: "idempotency", dependencies: ["authentication"] },
 );
+
+/** Old keys go as new ones come, a bounded number at a time and not while anybody waits. */
+const SWEEP_INTERVAL_MS = 60_000;
+const SWEPT_AT_ONCE = 5_000;
+
+function createSweep(database: Database): () => Promise<void> {
+  let dueAt = Number.NEGATIVE_INFINITY;
+  return async () => {
+    if (performance.now() < dueAt) return;
+    dueAt = performance.now() + SWEEP_INTERVAL_MS;
+    await deleteOldKeys(database, SWEPT_AT_ONCE);
+  };
+}
 
 async function replay(request: FastifyRequest, reply: FastifyReply, answer: KeptAnswer): Promise<void> {
   const { status_code, location, body } = answer;
