@@ -79,10 +79,11 @@ function fail(error: unknown): void {
   throw error;
 }
 
+async function refuse(): Promise<never> {
+  throw new Error("away");
+}
+
 /** A database that is away. */
 function unreachable() {
-  const refuse = async (): Promise<never> => {
-    throw new Error("away");
-  };
   return { schema: '"upload_pipeline"', many: refuse, run: refuse };
 }
