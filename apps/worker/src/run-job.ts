@@ -1,6 +1,6 @@
 import { type CheckpointBatcher, type Claim, type Database, stageFrom, type StageDefinition } from "@pipeline/db";
 import type { Embedder } from "@pipeline/embedding";
-import type { Logger } from "@pipeline/runtime";
+import { correlated, type Logger } from "@pipeline/runtime";
 import type { WorkerMetrics } from "@pipeline/metrics";
 import type { ObjectStore } from "@pipeline/storage";
 import { LostClaim, WorkerStopping } from "./abort-reasons.ts";
@@ -48,7 +48,7 @@ export async function runJob(
   const startedAt = performance.now();
   let end: ClaimEnd = "abandoned";
   try {
-    end = await walkStages(claim, run);
+    end = await correlated(correlation_id, () => walkStages(claim, run));
     if (end === "dead_lettered" && file.isRejected()) await removeRejected(claim, run);
   } catch (error) {
     log.error({ err: error }, "claim abandoned");

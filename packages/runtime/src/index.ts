@@ -1,3 +1,4 @@
+export * from "./correlation.ts";
 export * from "./create-probe.ts";
 export * from "./environment.ts";
 export * from "./errors.ts";

@@ -1,4 +1,4 @@
-import { AppError } from "@pipeline/runtime";
+import { AppError, currentCorrelationId } from "@pipeline/runtime";
 import { createClient, type SupabaseClient } from "@supabase/supabase-js";
 
 export type StorageClient = SupabaseClient["storage"];
@@ -31,10 +31,18 @@ function fetchWithin(timeoutMs: number): typeof fetch {
   return (input, init) =>
     fetch(input, {
       ...init,
+      headers: withCorrelation(init?.headers),
       signal: init?.signal ?? AbortSignal.timeout(timeoutMs),
       // A redirect would carry the key, or a customer's file, to a host that nobody configured.
       redirect: "error",
     });
+}
+
+function withCorrelation(given: RequestInit["headers"]): Headers {
+  const headers = new Headers(given);
+  const correlationId = currentCorrelationId();
+  if (correlationId !== undefined) headers.set("x-correlation-id", correlationId);
+  return headers;
 }
 
 function invalidConfiguration(message: string): AppError {

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
+import { correlated } from "@pipeline/runtime";
 import { fastifyPlugin } from "fastify-plugin";
 
 export const CORRELATION_HEADER = "x-correlation-id";
@@ -10,6 +11,8 @@ export const correlation = fastifyPlugin(
     app.addHook("onRequest", async (request, reply) => {
       reply.header(CORRELATION_HEADER, request.id);
     });
+    // Behind the reading of the body, which would lose it.
+    app.addHook("preHandler", (request, _reply, done) => correlated(request.id, done));
   },
   { name: "correlation" },
 );

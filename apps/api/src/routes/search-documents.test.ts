@@ -26,7 +26,7 @@ beforeAll(async () => {
   booklet = await completeDocument(api.database, {
     user_id: user,
     filename: "benefits.txt",
-    metadata: { product: { name: "gold" }, year: 2026 },
+    metadata: { product: { name: "gold" }, year: 2026, tags: ["car", "home"] },
     passages: [
       { text: DEDUCTIBLE, page: 3, token_count: 60, section_path: ["Benefits", "Hospital"] },
       { text: DENTAL, page: 4, token_count: 50 },
@@ -96,6 +96,9 @@ describe("POST /search", () => {
     expect(await findTexts({ query, document_ids: [other.document_id] })).toEqual([`${DEDUCTIBLE} Silver.`]);
     expect(await findTexts({ query, document_ids: [randomUUID()] })).toEqual([]);
     expect(await findTexts({ query, metadata: { product: { name: "gold" } } })).toEqual([DEDUCTIBLE, CLAIMS]);
+    expect(await findTexts({ query, metadata: { tags: ["home"] } })).toEqual([DEDUCTIBLE, CLAIMS]);
+    expect(await findTexts({ query, metadata: { tags: ["home", "boat"] } })).toEqual([]);
+    expect(await findTexts({ query, metadata: { product: { name: "silver" } } })).toEqual([]);
     expect(await findTexts({ query, metadata: { year: 2025 } })).toEqual([]);
   });
 

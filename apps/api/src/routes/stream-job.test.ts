@@ -7,7 +7,7 @@ import { buildApi } from "../app.ts";
 import { signDevelopmentToken } from "../auth/sign-development-token.ts";
 import { API_PREFIX } from "../contract/urls.ts";
 import type { ApiDependencies } from "../dependencies.ts";
-import type { StreamSettings } from "../streams/job-streams.ts";
+import { createJobStreams, type StreamSettings } from "../streams/job-streams.ts";
 import { claimJob, completeDocument } from "../testing/documents.ts";
 import { openTestApi, problemOf, TOKEN_SECRET, type TestApi } from "../testing/test-api.ts";
 
@@ -43,6 +43,8 @@ interface Stream {
   ended: () => Promise<void>;
   leave: () => void;
 }
+
+const PATIENTLY = { timeout: 30_000 };
 
 /** A client of `fetch`, as frontends use it to send a token. */
 async function open(address: string, input: { user: string; job_id: string; after?: string; seconds?: number }) {
@@ -219,6 +221,25 @@ describe("GET /jobs/:id/stream", () => {
     expect(stream.messages().at(-1)?.data.state).toBe("cancelled");
   });
 
+  it("cuts off a reader that leaves too much unread, and gives its place to another", async () => {
+    const user = randomUUID();
+    const { job } = await createQueuedJob(api.database, { user_id: user });
+    const claim = await claimJob(api.database, job.job_id);
+    const limits = { maxStreams: 1, maxStreamsPerUser: 1, pollMs: 1, heartbeatMs: 60_000 };
+    const streams = createJobStreams({ database: api.database, log: api.dependencies.log }, limits);
+    const request = { job_id: job.job_id, user_id: user, after: undefined, expiresAt: new Date(Date.now() + 60_000) };
+    const out = await streams.open(request);
+    const counters = Object.fromEntries(Array.from({ length: 4_000 }, (_, nth) => [`counter_number_${nth}`, nth]));
+    await expect
+      .poll(async () => {
+        await reportProgress(api.database, claim, counters);
+        return out?.destroyed;
+      }, PATIENTLY)
+      .toBe(true);
+    expect(await streams.open(request)).toBeDefined();
+    streams.close();
+  });
+
   it("ends with the token", async () => {
     const user = randomUUID();
     const { job } = await createQueuedJob(api.database, { user_id: user });
@@ -268,7 +289,7 @@ describe("GET /jobs/:id/stream", () => {
     const full = await open(address, theirs);
     expect(full.response.status).toBe(503);
     first.leave();
-    await expect.poll(async () => (await open(address, theirs)).response.status).toBe(200);
+    await expect.poll(async () => (await open(address, theirs)).response.status, PATIENTLY).toBe(200);
   });
 
   it("does not tell somebody else's job from none, with any event id", async () => {
