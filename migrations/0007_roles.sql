@@ -77,7 +77,7 @@ select
   open_to_services('user_turns', '', ''),
   open_to_services('ready_jobs', 'select', 'select, delete'),
   open_to_services('session_claims', 'select', 'select, insert, update, delete'),
-  open_to_services('webhook_log', 'select, insert', 'select'),
+  open_to_services('webhook_log', 'select, insert', 'select, delete'),
   open_to_services('provider_jobs', 'select, update (callback_count, polled_at)', 'select, insert, update, delete'),
   open_to_services('provider_limits', 'select', 'select, insert, update'),
   open_to_services('provider_circuits', 'select', 'select, insert, update'),
