@@ -56,7 +56,7 @@ export interface SearchSettings {
 const PROBE_TIMEOUT_MS = 2_000;
 
 /** Answers are late by as much; what comes beyond would only make it worse. */
-const MAX_LAG_MS = 500;
+const MAX_LAG_MS = 1_000;
 /** Mobile clients take seconds, nobody takes longer in earnest. */
 const HEADERS_TIMEOUT_MS = 20_000;
 

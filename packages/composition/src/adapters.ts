@@ -31,7 +31,7 @@ export async function openDatabase(environment: Environment, service: string, lo
  * connection is bounded, so that a burst is turned away and does not pile up.
  */
 function impatience(poolSize: number) {
-  return { connectTimeoutMs: 2_500, statementTimeoutMs: 15_000, maxWaiting: 20 * poolSize };
+  return { connectTimeoutMs: 3_000, statementTimeoutMs: 15_000, maxWaiting: 20 * poolSize };
 }
 
 /** The configured provider, or the local lexical embedder. API and worker must agree: search compares one model only. */
