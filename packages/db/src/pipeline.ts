@@ -97,6 +97,8 @@ export function progressPercent(status: Status, counters: ProgressCounters): num
 export interface ProgressCounters {
   pages_done?: number | undefined;
   pages_total?: number | undefined;
+  /** Pages that could not be read and are empty; left out where there are none. */
+  pages_failed?: number | undefined;
   chunks_done?: number | undefined;
   chunks_total?: number | undefined;
 }

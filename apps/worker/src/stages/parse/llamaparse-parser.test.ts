@@ -140,7 +140,7 @@ describe("a document for LlamaParse", () => {
     const upload = await bench.submit(`${policyOf(1)} emulate:failed_pages=2\fSecond page of two.\n`);
     const { job_id } = upload.job;
     await finishJob(bench, { job_id, worker: bench.openWorker(), emulator });
-    expect(await jobOf(job_id)).toMatchObject({ state: "done" });
+    expect(await jobOf(job_id)).toMatchObject({ state: "done", progress: { pages_total: 2, pages_failed: 1 } });
     expect(await readParsedDetail(bench.database, upload)).toMatchObject({
       page_count: 2,
       failed_page_count: 1,

@@ -56,6 +56,7 @@ async function collect(step: Step, submission: Submitted): Promise<StageOutcome>
   return storeDocument(step.job, {
     document: result.document,
     submissionId: submission_id,
+    failedPageCount: result.failed_pages.length,
     detail: {
       provider: PROVIDER,
       tier,

@@ -7,6 +7,8 @@ export interface ParsedBy {
   document: ParsedDocument;
   /** Of a provider's work. */
   submissionId?: string;
+  /** Pages that it could not read. */
+  failedPageCount?: number;
   /** Why this parser stood in for the configured one. */
   fallbackCode?: string;
   /** What the event says besides. */
@@ -17,7 +19,7 @@ export interface ParsedBy {
 
 /** The parsed document as the stage's outcome, with which parser made it in the event and beside the pages. */
 export function storeDocument(job: Claim, parsed: ParsedBy): Advance {
-  const { document, detail = {}, submissionId = null, fallbackCode = null } = parsed;
+  const { document, detail = {}, submissionId = null, fallbackCode = null, failedPageCount = 0 } = parsed;
   const { parser, parser_version, title, pages, notes } = document;
   const source: PageSource = {
     parser,
@@ -27,7 +29,11 @@ export function storeDocument(job: Claim, parsed: ParsedBy): Advance {
   };
   return {
     kind: "advance",
-    progress: { pages_done: pages.length, pages_total: pages.length },
+    progress: {
+      pages_done: pages.length,
+      pages_total: pages.length,
+      ...(failedPageCount > 0 ? { pages_failed: failedPageCount } : {}),
+    },
     detail: { parser, parser_version, page_count: pages.length, ...detail, ...boundNotes(notes) },
     write: async (tx) => {
       await replacePages(tx, job, { title, pages });
