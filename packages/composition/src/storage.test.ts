@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { startSupabase, type SupabaseEmulator } from "@pipeline/mocks/supabase";
 import { createLogger, type Environment, parseEnvironment } from "@pipeline/runtime";
 import { createClient } from "@supabase/supabase-js";
@@ -66,6 +67,17 @@ test("a project that is away does not end the start, and gets its bucket when it
   expect(messages()).toMatchObject([{ msg: "self-test failed", err: { code: "storage_unavailable" } }]);
   expect(await bucketOf("uploads")).toBeNull();
   await storage.check();
+  expect(await bucketOf("uploads")).toMatchObject({ public: false });
+});
+
+test("the first upload makes sure of the bucket where the start could not", async () => {
+  const storage = await open();
+  emulator.failNext("bad_gateway", { route: "GET /storage/v1/bucket/:bucket", times: 2 });
+  await selfTest({ storage }, log);
+  const [document, upload] = [randomUUID(), randomUUID()];
+  const input = { key: `${document}/${upload}`, mime: "text/plain", bytes_len: 5, expiresInSeconds: 60 };
+  await expect(storage.signUpload(input)).rejects.toMatchObject({ code: "storage_unavailable" });
+  expect(await storage.signUpload(input)).toMatchObject({ bucket: "uploads", path: input.key });
   expect(await bucketOf("uploads")).toMatchObject({ public: false });
 });
 

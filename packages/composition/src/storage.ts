@@ -12,8 +12,8 @@ import { dataDirectory } from "./adapters.ts";
 
 /**
  * Supabase Storage where SUPABASE_URL names a project, else the disk store; `publicUrl` is where clients reach the API,
- * asked whenever the disk store signs a link. No call is made: `check` does that, and creates Supabase's bucket if it
- * has not yet been seen. Throws AppError invalid `invalid_config` where the project's key is missing.
+ * asked whenever the disk store signs a link. No call is made: `check` and the first upload do that, and create Supabase's
+ * bucket if it has not yet been seen. Throws AppError invalid `invalid_config` where the project's key is missing.
  */
 export async function openStorage(
   environment: Environment,
@@ -43,8 +43,12 @@ function openProject(environment: Environment, url: string): SupabaseStore {
   return {
     ...store,
     prepare,
+    // A project that was away at the start gets its bucket when it is back: at the first upload, or when health is asked.
+    signUpload: async (input) => {
+      if (!isPrepared) await prepare();
+      return store.signUpload(input);
+    },
     check: async () => {
-      // A project that was away at the start gets its bucket when it is back; one that was there stays for all to see.
       if (!isPrepared) await prepare();
       await store.check();
     },
