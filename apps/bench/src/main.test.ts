@@ -68,6 +68,23 @@ it.skipIf(!hasParallelConnections())(
   },
 );
 
+it.skipIf(!hasParallelConnections())(
+  "the API is measured beside its floor, under streams and for what it tells of others: needs a server for several processes",
+  { timeout: 300_000 },
+  async () => {
+    const { printed, report } = await bench("api");
+    expect(report).toMatchObject({
+      throughput: ["GET floor", "GET /jobs/:id", "POST floor", "POST /upload"].map((name) => ({
+        case: name,
+        failed: 0,
+      })),
+      mixed: [{ run: 1, failed: 0, streams: 50 }],
+      foreign: [{ run: 1 }],
+    });
+    expect(printed).toContain("of the floor");
+  },
+);
+
 it("a scenario that does not exist is refused", async () => {
   await expect(run(process.execPath, [MAIN, "queue", "--only", "drian"], { env: {} })).rejects.toMatchObject({
     stderr: expect.stringContaining("drian"),

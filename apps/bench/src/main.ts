@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError } from "commander";
+import { runApiBench } from "./api/run-api-bench.ts";
 import { type BenchServer, startBenchServer } from "./postgres/bench-server.ts";
 import { describeMachineInWords, type Machine } from "./report/machine.ts";
 import { chooseScope, runQueueBench, SCENARIO_NAMES } from "./queue/run-queue-bench.ts";
@@ -53,6 +54,16 @@ withCommonOptions("scale")
     const { quick: isQuick, runs, documents, workers } = options;
     const size = isQuick ? { runs: 1, documents: 4, workers: [1, 2] } : { runs, documents, workers };
     await measure(options, (server) => runScaleBench(server, { ...size, print }));
+  });
+
+withCommonOptions("api")
+  .description("Compares POST /upload and GET /jobs/:id with a bare server on the same pool, and loads the API evenly.")
+  .option("--seconds <count>", "of each run", parseCount, 10)
+  .option("--minutes <count>", "watch the API's memory under an even load for so long", parseCount)
+  .action(async (options: CommonOptions & { seconds: number; minutes?: number }) => {
+    const { quick: isQuick, runs, seconds, minutes = 0 } = options;
+    const size = isQuick ? { runs: 1, seconds: 1, minutes: 0 } : { runs, seconds, minutes };
+    await measure(options, (server) => runApiBench(server, { ...size, print }));
   });
 
 await program.parseAsync();

@@ -1,0 +1,9 @@
+/** Loaded into the API's process before anything else: tells its memory, collected, whenever it is asked. */
+process.on("message", (message) => {
+  if (message !== "memory") return;
+  globalThis.gc?.();
+  const { rss, heapUsed } = process.memoryUsage();
+  process.send?.({ rss, heap: heapUsed });
+});
+// Being asked is no reason to stay alive.
+process.channel?.unref();
