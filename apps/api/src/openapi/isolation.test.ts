@@ -11,7 +11,15 @@ import type { ReceivedAnswer } from "../testing/check-answer.ts";
 import { listOperations, type NamedOperation } from "../testing/contract.ts";
 import { injectRequest } from "../testing/inject-request.ts";
 import { SEEDED_TEXT, seedUser, type SeededUser } from "../testing/seed-user.ts";
-import { linkOf, openTestApi, TOKEN_SECRET, tokenOf, uploadRequest, type TestApi } from "../testing/test-api.ts";
+import {
+  type Answer,
+  linkOf,
+  openTestApi,
+  TOKEN_SECRET,
+  tokenOf,
+  uploadRequest,
+  type TestApi,
+} from "../testing/test-api.ts";
 import { buildContract } from "./build-contract.ts";
 import { OPERATIONS } from "./operations/index.ts";
 
@@ -141,12 +149,6 @@ describe("another user's cursor", () => {
 });
 
 describe("search", () => {
-  const search = async (user: string, body: Record<string, unknown>) => {
-    const answer = await api.call({ method: "POST", path: "/search", user, body });
-    expect(answer.status).toBe(200);
-    return answer.body;
-  };
-
   it("for another user's very words finds one's own passages alone", async () => {
     const found = z
       .object({ results: z.array(z.object({ document_id: z.string() })) })
@@ -166,9 +168,7 @@ describe("search", () => {
 
 describe("another user's file", () => {
   it("is new to whoever promises it too, like one that nobody has", async () => {
-    const create = (sha256: string) =>
-      api.call({ method: "POST", path: "/upload", user: stranger.user_id, body: uploadRequest({ sha256 }) });
-    const [unknown, ...known] = [await create("ab".repeat(32)), ...(await Promise.all(owner.sha256s.map(create)))];
+    const [unknown, ...known] = [await promise("ab".repeat(32)), ...(await Promise.all(owner.sha256s.map(promise)))];
     for (const answer of known) {
       expect(answer).toMatchObject({ status: 201, body: { duplicate: false, state: "waiting", status: "uploaded" } });
       expect(owner.document_ids).not.toContain(answer.body["document_id"]);
@@ -186,51 +186,19 @@ describe("another user's file", () => {
 
 describe("signed links", () => {
   it.each(named(MATRIX.link))("to another user's file do not open with one's own token: %s", async (_, operation) => {
-    const link = async (user: string) =>
-      linkOf(await api.call({ method: "POST", path: "/upload", user, body: uploadRequest() }));
-    const theirs = await link(owner.user_id);
-    const own = await link(stranger.user_id);
-    const openWith = (path: string) => send(operation, { ...own, path });
+    const theirs = await openLink(owner.user_id);
+    const own = await openLink(stranger.user_id);
+    const openWith = (path: string) => followLink(operation, { ...own, path });
     const unknown = await openWith(`${randomUUID()}/${randomUUID()}`);
     expect(unknown).toMatchObject({ status: 401 });
     expect(await openWith(theirs.path)).toEqual(unknown);
   });
-
-  /** Where such a link leads, with the token in each place where one is looked for. */
-  async function send(operation: NamedOperation, link: { path: string; token: string }) {
-    const id = link.path.replace("/", "_");
-    const path = operation.path.replace("{bucket}", "uploads").replace("{path}", link.path).replace("{upload_id}", id);
-    const names = { bucketName: "uploads", objectName: link.path, contentType: "text/plain" };
-    const metadata = Object.entries(names).map(([name, value]) => `${name} ${Buffer.from(value).toString("base64")}`);
-    return shapeOf(
-      await injectRequest(api.app, {
-        method: operation.method,
-        url: `${path}?token=${link.token}`,
-        headers: {
-          "x-signature": link.token,
-          "tus-resumable": "1.0.0",
-          "upload-length": "12",
-          "upload-metadata": metadata.join(","),
-        },
-        payload: undefined,
-      }),
-    );
-  }
 });
 
 it("a callback that is not signed is refused for a job as for none", async () => {
-  const call = async (job_id: string) =>
-    shapeOf(
-      await injectRequest(api.app, {
-        method: "POST",
-        url: `/api/upload-pipeline/webhooks/llamaparse/${job_id}`,
-        headers: { "content-type": "application/json" },
-        payload: "{}",
-      }),
-    );
-  const unknown = await call(randomUUID());
+  const unknown = await callBack(randomUUID());
   expect(unknown).toMatchObject({ status: 403 });
-  for (const job_id of owner.job_ids) expect(await call(job_id)).toEqual(unknown);
+  for (const job_id of owner.job_ids) expect(await callBack(job_id)).toEqual(unknown);
 });
 
 describe("tokens", () => {
@@ -278,12 +246,12 @@ describe("tokens", () => {
     const operator = await sign(service);
     for (const operation of guarded) {
       const isOperators = OPERATIONS[operation.name]?.access === "service";
-      const ask = async (bearer: string) => (await knock(operation, bearer)).status;
+      const statusFor = async (bearer: string) => (await knock(operation, bearer)).status;
       for (const [what, bearer] of Object.entries(refused)) {
-        expect(await ask(bearer), `${operation.name} with a token ${what}`).toBe(401);
+        expect(await statusFor(bearer), `${operation.name} with a token ${what}`).toBe(401);
       }
-      expect(await ask(isOperators ? user : operator), operation.name).toBe(isOperators ? 403 : 401);
-      expect([401, 403], operation.name).not.toContain(await ask(isOperators ? operator : user));
+      expect(await statusFor(isOperators ? user : operator), operation.name).toBe(isOperators ? 403 : 401);
+      expect([401, 403], operation.name).not.toContain(await statusFor(isOperators ? operator : user));
     }
 
     function knock(operation: NamedOperation, bearer: string): Promise<ReceivedAnswer> {
@@ -296,11 +264,57 @@ describe("tokens", () => {
       });
     }
   });
-
-  function sign(claims: JWTPayload, secret = TOKEN_SECRET): Promise<string> {
-    return new SignJWT(claims).setProtectedHeader({ alg: "HS256" }).sign(new TextEncoder().encode(secret));
-  }
 });
+
+async function search(user: string, body: Record<string, unknown>): Promise<unknown> {
+  const answer = await api.call({ method: "POST", path: "/search", user, body });
+  expect(answer.status).toBe(200);
+  return answer.body;
+}
+
+function promise(sha256: string): Promise<Answer> {
+  return api.call({ method: "POST", path: "/upload", user: stranger.user_id, body: uploadRequest({ sha256 }) });
+}
+
+async function openLink(user: string): Promise<ReturnType<typeof linkOf>> {
+  return linkOf(await api.call({ method: "POST", path: "/upload", user, body: uploadRequest() }));
+}
+
+/** Where such a link leads, with the token in each place where one is looked for. */
+async function followLink(operation: NamedOperation, link: { path: string; token: string }) {
+  const id = link.path.replace("/", "_");
+  const path = operation.path.replace("{bucket}", "uploads").replace("{path}", link.path).replace("{upload_id}", id);
+  const names = { bucketName: "uploads", objectName: link.path, contentType: "text/plain" };
+  const metadata = Object.entries(names).map(([name, value]) => `${name} ${Buffer.from(value).toString("base64")}`);
+  return shapeOf(
+    await injectRequest(api.app, {
+      method: operation.method,
+      url: `${path}?token=${link.token}`,
+      headers: {
+        "x-signature": link.token,
+        "tus-resumable": "1.0.0",
+        "upload-length": "12",
+        "upload-metadata": metadata.join(","),
+      },
+      payload: undefined,
+    }),
+  );
+}
+
+async function callBack(jobId: string) {
+  return shapeOf(
+    await injectRequest(api.app, {
+      method: "POST",
+      url: `/api/upload-pipeline/webhooks/llamaparse/${jobId}`,
+      headers: { "content-type": "application/json" },
+      payload: "{}",
+    }),
+  );
+}
+
+function sign(claims: JWTPayload, secret = TOKEN_SECRET): Promise<string> {
+  return new SignJWT(claims).setProtectedHeader({ alg: "HS256" }).sign(new TextEncoder().encode(secret));
+}
 
 /** The answer to the stranger, without what differs from request to request. */
 async function ask(operation: NamedOperation, id: string) {
