@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { addAlertsCommand } from "./commands/alerts.ts";
 import { addChangeCommands } from "./commands/change.ts";
 import { addGovernCommands } from "./commands/govern.ts";
 import { addLookCommands } from "./commands/look.ts";
@@ -16,4 +17,5 @@ addChangeCommands(program);
 addGovernCommands(program);
 addReconcileCommand(program);
 addSpendCommands(program);
+addAlertsCommand(program);
 await program.parseAsync();
