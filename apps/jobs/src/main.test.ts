@@ -38,9 +38,10 @@ test("the help names every command", async () => {
   const commands = [...stdout.matchAll(/^ {2}([a-z]+) \[options\]/gm)].map((match) => match[1]);
   expect({ code, commands }).toEqual({
     code: 0,
-    commands: "ls show events workers stats retry redrive reprocess cancel pause resume prune reconcile spending alerts".split(
-      " ",
-    ),
+    commands:
+      "ls show events workers stats retry redrive reprocess cancel pause resume prune reconcile spending alerts".split(
+        " ",
+      ),
   });
 });
 
