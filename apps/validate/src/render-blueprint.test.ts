@@ -114,12 +114,10 @@ describe("the Render blueprint", () => {
   it("names only variables that the services know, and each once", () => {
     const known = new Set(Object.keys(environmentSchema.shape));
     for (const { envVars } of services) {
-      const groups = envVars.flatMap((item) => ("fromGroup" in item ? [item.fromGroup] : []));
+      const groups = new Set(envVars.flatMap((item) => ("fromGroup" in item ? [item.fromGroup] : [])));
       const names = [
         ...envVars.flatMap((item) => ("key" in item ? [item.key] : [])),
-        ...envVarGroups
-          .filter(({ name }) => groups.includes(name))
-          .flatMap((item) => item.envVars.map(({ key }) => key)),
+        ...envVarGroups.filter(({ name }) => groups.has(name)).flatMap((item) => item.envVars.map(({ key }) => key)),
       ];
       expect(names.filter((name) => !known.has(name))).toEqual([]);
       expect(new Set(names).size).toBe(names.length);
@@ -152,8 +150,9 @@ describe("the Render blueprint", () => {
   );
 
   it("migrates with what the API is given", () => {
-    for (const service of services) {
-      if (service.type === "web") expect(() => parseEnvironment(variablesOf(service), "migrate")).not.toThrow();
-    }
+    const schemas = services
+      .filter(({ type }) => type === "web")
+      .map((service) => parseEnvironment(variablesOf(service), "migrate").DATABASE_SCHEMA);
+    expect(schemas).toEqual(["upload_pipeline_staging", "upload_pipeline"]);
   });
 });
