@@ -27,6 +27,10 @@ afterAll(() => opened.close());
 
 const schema = '"upload_pipeline"';
 
+async function refuse(): Promise<void> {
+  throw new Error("away");
+}
+
 test("a watched job is told when it changed, with the events that were not seen", async () => {
   const { job } = await createQueuedJob(opened.database);
   const watched = { job_id: job.job_id, user_id: job.user_id, version: "", after: null };
@@ -78,9 +82,6 @@ test("files that storage refuses come again later, and none is taken by two at o
   const { job, document } = await createUpload(opened.database);
   const keys = await opened.database.transaction((tx) => deleteDocument(tx, job));
   expect(keys).toEqual([document.raw_path]);
-  const refuse = async (): Promise<void> => {
-    throw new Error("away");
-  };
   await expect(removeDeletedFiles(opened.database, refuse)).rejects.toThrow("away");
   const removed: string[] = [];
   const remove = async (taken: string[]): Promise<void> => void removed.push(...taken);

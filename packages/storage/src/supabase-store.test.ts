@@ -29,7 +29,7 @@ describeObjectStore("the Supabase store", {
   },
 });
 
-const DOWNLOAD = { expiresInSeconds: 60, filename: "letter.pdf", mime: "application/pdf" };
+const AS_LETTER = { expiresInSeconds: 60, filename: "letter.pdf", mime: "application/pdf" };
 
 describe("the Supabase store", () => {
   let bench: SupabaseBench;
@@ -72,7 +72,7 @@ describe("the Supabase store", () => {
 
   it("signs a download that saves the file under its name", async () => {
     const key = await store(Buffer.from("%PDF-"));
-    const link = await bench.store.signDownload(key, { ...DOWNLOAD, filename: "Müller & Söhne 50%.pdf" });
+    const link = await bench.store.signDownload(key, { ...AS_LETTER, filename: "Müller & Söhne 50%.pdf" });
     const answer = await fetch(link);
     expect(answer.headers.get("content-disposition")).toContain(
       `filename*=UTF-8''${encodeURIComponent("Müller & Söhne 50%.pdf")}`,
@@ -82,7 +82,7 @@ describe("the Supabase store", () => {
 
   it("signs no download of what is not there", async () => {
     for (const key of [newKey(), "test/path/document.pdf"]) {
-      await expect(bench.store.signDownload(key, DOWNLOAD)).rejects.toMatchObject({ code: "object_not_found" });
+      await expect(bench.store.signDownload(key, AS_LETTER)).rejects.toMatchObject({ code: "object_not_found" });
     }
   });
 
@@ -270,7 +270,7 @@ describe("the Supabase store", () => {
       echoed.signUpload({ key, mime: "application/pdf", bytes_len: 5, expiresInSeconds: 60 }),
       echoed.stat(key),
       echoed.download(key, {}),
-      echoed.signDownload(key, DOWNLOAD),
+      echoed.signDownload(key, AS_LETTER),
       echoed.remove([key]),
       echoed.check(),
       echoed.prepare(),

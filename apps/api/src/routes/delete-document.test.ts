@@ -163,6 +163,15 @@ describe("DELETE /documents/:id", () => {
   });
 });
 
+async function verified(user: string, filename: string) {
+  const uploaded = await upload(user, { filename });
+  await uploaded.put();
+  await api.call({ method: "POST", path: `/documents/${uploaded.document_id}/uploaded`, user });
+  const { job_id, fence } = await claimJob(api.database, uploaded.job_id);
+  await advanceJobs(api.database, [{ job_id, fence, from: "uploaded", to: "parsing", progress: {}, detail: {} }]);
+  return uploaded;
+}
+
 describe("GET /documents/:id/download", () => {
   const linkSchema = z.object({
     url: z.string(),
@@ -171,15 +180,6 @@ describe("GET /documents/:id/download", () => {
     mime: z.string(),
     bytes_len: z.number(),
   });
-
-  async function verified(user: string, filename: string) {
-    const uploaded = await upload(user, { filename });
-    await uploaded.put();
-    await api.call({ method: "POST", path: `/documents/${uploaded.document_id}/uploaded`, user });
-    const { job_id, fence } = await claimJob(api.database, uploaded.job_id);
-    await advanceJobs(api.database, [{ job_id, fence, from: "uploaded", to: "parsing", progress: {}, detail: {} }]);
-    return uploaded;
-  }
 
   it("answers a short-lived link that saves the file under its name, and runs nothing in it", async () => {
     const user = randomUUID();

@@ -89,7 +89,7 @@ function cutAt(pieces: readonly PagePiece[], limit: number): Cut {
   for (const piece of pieces) {
     const { page_number, offset, page_length, text } = piece;
     if (pages.length === limit) return { pages, next: { page_number, offset: 0 } };
-    const end = offset + [...text].length;
+    const end = offset + Array.from(text).length;
     const is_cut = end < page_length;
     if (is_cut && text === "") return { pages, next: { page_number, offset } };
     pages.push({ page_number, text, is_continued: offset > 0, is_cut });

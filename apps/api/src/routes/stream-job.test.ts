@@ -269,6 +269,7 @@ describe("GET /jobs/:id/stream", () => {
     const closed = app.close();
     await stream.ended();
     await closed;
+    expect(stream.messages()).toHaveLength(1);
   });
 
   it("has room for so many of a user and of everybody, and gives it back", async () => {

@@ -75,7 +75,13 @@ export function createJobStreams(system: { database: Queryable; log: Logger }, s
     clearInterval(timer);
     timer = undefined;
   };
-  const add = (stream: OpenStream): void => {
+  const add = (stream: OpenStream, release: () => void): void => {
+    stream.out.once("close", () => {
+      remove(stream);
+      release();
+    });
+    if (isClosed) stream.out.end();
+    if (stream.out.writableEnded) return;
     streams.add(stream);
     timer ??= setInterval(tick, settings.pollMs).unref();
   };
@@ -84,17 +90,9 @@ export function createJobStreams(system: { database: Queryable; log: Logger }, s
       const release = slots.take(request.user_id);
       try {
         const stream = await begin(system.database, request);
-        if (stream === undefined) {
-          release();
-          return undefined;
-        }
-        stream.out.once("close", () => {
-          remove(stream);
-          release();
-        });
-        if (isClosed) stream.out.end();
-        if (!stream.out.writableEnded) add(stream);
-        return stream.out;
+        if (stream === undefined) release();
+        else add(stream, release);
+        return stream?.out;
       } catch (error) {
         release();
         throw error;
@@ -139,24 +137,22 @@ function createPoller({ database, log }: { database: Queryable; log: Logger }, s
     const gone = await listGoneJobs(database, [...new Set(asked.map((stream) => stream.job_id))]);
     for (const stream of asked) if (gone.has(stream.job_id)) stream.out.end();
   };
+  const askOnce = async (options: { findGone: boolean }): Promise<void> => {
+    try {
+      await ask(options);
+      isAway = false;
+    } catch (err) {
+      // Once, not every second; heartbeats go on, and what was missed is told later.
+      if (!isAway) log.warn({ err }, "streamed jobs not read");
+      isAway = true;
+    }
+    isPolling = false;
+  };
   return {
     poll: (options) => {
       if (isPolling) return;
       isPolling = true;
-      ask(options)
-        .then(
-          () => {
-            isAway = false;
-          },
-          (err: unknown) => {
-            // Once, not every second; heartbeats go on, and what was missed is told later.
-            if (!isAway) log.warn({ err }, "streamed jobs not read");
-            isAway = true;
-          },
-        )
-        .finally(() => {
-          isPolling = false;
-        });
+      void askOnce(options);
     },
   };
 }

@@ -1,4 +1,4 @@
-import { listDeadLetters } from "@pipeline/db";
+import { type DeadLetter, listDeadLetters } from "@pipeline/db";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { adminJob, chosen, deadLetterFilter, presentAdminJob } from "../../contract/admin-bodies.ts";
@@ -8,13 +8,12 @@ import { ADMIN_PROBLEMS, problem } from "../../problems/problem.ts";
 
 const deadLettersQuery = deadLetterFilter.extend({ cursor: z.string().optional(), limit: pageLimit(20) });
 
+const deadLetter = adminJob.extend({
+  /** A redrive leaves it out: only a new upload helps. */
+  needs_upload: z.boolean(),
+});
 const deadLettersBody = z.object({
-  dead_letters: z.array(
-    adminJob.extend({
-      /** A redrive leaves it out: only a new upload helps. */
-      needs_upload: z.boolean(),
-    }),
-  ),
+  dead_letters: z.array(deadLetter),
   next_cursor: z.string().nullable(),
 });
 
@@ -30,9 +29,14 @@ export const listAdminDeadLetters: FastifyPluginAsyncZod<ApiDependencies> = asyn
       const found = await listDeadLetters(database, { filter: chosen(filter), after, limit: limit + 1 });
       const { rows, last } = pageOf(found, limit);
       return {
-        dead_letters: rows.map(({ needs_upload, seq: _, ...job }) => ({ ...presentAdminJob(job), needs_upload })),
+        dead_letters: rows.map(presentDeadLetter),
         next_cursor: last ? encodeNumbers([last.seq]) : null,
       };
     },
   });
 };
+
+function presentDeadLetter(letter: DeadLetter): z.output<typeof deadLetter> {
+  const { needs_upload, seq: _, ...job } = letter;
+  return { ...presentAdminJob(job), needs_upload };
+}

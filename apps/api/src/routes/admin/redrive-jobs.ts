@@ -13,7 +13,7 @@ const redriveRequest = deadLetterFilter
     all: z.boolean().default(false),
     limit: z.int().min(1).max(MOST_JOBS).default(100),
   })
-  .refine(({ all, limit: _, ...filter }) => all || Object.keys(chosen(filter)).length > 0, {
+  .refine((asked) => asked.all || Object.keys(chosen(asked)).length > 0, {
     error: "must say which dead letters are meant, or all: true",
   });
 
