@@ -17,7 +17,7 @@ const result = await autocannon({
   requests: input.requests.map(toRequest),
 });
 await sendToParent({
-  requests_per_second: result.requests.average,
+  requests_per_second: result["2xx"] / result.duration,
   p50_ms: result.latency.p50,
   p99_ms: result.latency.p99,
   answered: result["2xx"],
@@ -27,8 +27,12 @@ await sendToParent({
 for (const stream of open) stream.destroy();
 process.disconnect();
 
-function toRequest({ path, token, isUpload }: (typeof input.requests)[number]): Request {
-  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+function authorize(bearer: number | undefined): Record<string, string> {
+  return bearer === undefined ? {} : { authorization: `Bearer ${input.tokens[bearer]}` };
+}
+
+function toRequest({ path, bearer, isUpload }: (typeof input.requests)[number]): Request {
+  const headers = authorize(bearer);
   if (!isUpload) return { method: "GET", path, headers };
   return {
     method: "POST",
@@ -44,9 +48,9 @@ function promiseOfFile(): string {
 }
 
 /** Resolves with the first bytes of the stream. */
-function openStream({ path, token }: { path: string; token: string }): Promise<void> {
+function openStream({ path, bearer }: (typeof input.streams)[number]): Promise<void> {
   return new Promise((resolve, reject) => {
-    const request = openRequest(new URL(path, input.url), { headers: { authorization: `Bearer ${token}` } });
+    const request = openRequest(new URL(path, input.url), { headers: authorize(bearer) });
     request.on("response", (response) => {
       if (response.statusCode !== 200) {
         response.resume();

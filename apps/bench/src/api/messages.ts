@@ -3,8 +3,11 @@ import { z } from "zod";
 /** What the floor serves from. */
 export const floorInput = z.object({ url: z.string(), poolSize: z.int() });
 
-/** Requests of one kind, taken in turn; a body makes it a POST whose file is new each time. */
-const requestInput = z.object({ path: z.string(), token: z.string().optional(), isUpload: z.boolean() });
+/** Whose request it is: a place in the list of tokens, each of which is long and used often. */
+const bearer = z.int().optional();
+
+/** A request that is sent in its turn; an upload is a POST whose file is new each time. */
+const requestInput = z.object({ path: z.string(), bearer, isUpload: z.boolean() });
 
 export const loadInput = z.object({
   url: z.string(),
@@ -12,8 +15,9 @@ export const loadInput = z.object({
   seconds: z.number(),
   /** Requests a second over all connections; as many as are answered where it is missing. */
   rate: z.int().optional(),
+  tokens: z.array(z.string()).default([]),
   requests: z.array(requestInput),
-  streams: z.array(z.object({ path: z.string(), token: z.string() })).default([]),
+  streams: z.array(z.object({ path: z.string(), bearer })).default([]),
 });
 export type LoadInput = z.input<typeof loadInput>;
 

@@ -1,6 +1,6 @@
 import { formatSpread, formatTable } from "../report/table.ts";
 import type { LoadReport } from "./messages.ts";
-import { jobPath, mixedRequests } from "./requests.ts";
+import { jobPath, mixedRequests, tokensOf } from "./requests.ts";
 import type { ApiBench, ApiBenchPlan } from "./run-api-bench.ts";
 import { runLoad } from "./run-load.ts";
 
@@ -26,10 +26,11 @@ export async function measureMixed(bench: ApiBench, plan: ApiBenchPlan): Promise
 
 export function mixedLoad({ api, users }: ApiBench) {
   const streams = Array.from({ length: STREAMS }, (_, index) => {
-    const user = users[index % users.length];
-    return { path: `${jobPath(user?.job_ids[1] ?? "")}/stream`, token: user?.token ?? "" };
+    const bearer = index % users.length;
+    return { path: `${jobPath(users[bearer]?.job_ids[1] ?? "")}/stream`, bearer };
   });
-  return { url: api.url, connections: CONNECTIONS, rate: RATE, requests: mixedRequests(users), streams };
+  const requests = mixedRequests(users);
+  return { url: api.url, connections: CONNECTIONS, rate: RATE, tokens: tokensOf(users), requests, streams };
 }
 
 export function formatMixed(runs: readonly MixedRun[]): string {

@@ -1,7 +1,6 @@
 import type { BenchUser } from "./bench-users.ts";
 
 const PREFIX = "/api/upload-pipeline";
-export const API_UPLOAD = `${PREFIX}/upload`;
 
 export function jobPath(jobId: string): string {
   return `${PREFIX}/jobs/${jobId}`;
@@ -9,13 +8,21 @@ export function jobPath(jobId: string): string {
 
 /** Every job of every user, asked for by its owner. */
 export function apiJobs(users: readonly BenchUser[]) {
-  return users.flatMap(({ token, job_ids }) => job_ids.map((id) => ({ path: jobPath(id), token, isUpload: false })));
+  return users.flatMap(({ job_ids }, bearer) => job_ids.map((id) => ({ path: jobPath(id), bearer, isUpload: false })));
+}
+
+export function apiUploads(users: readonly BenchUser[]) {
+  return users.map((_, bearer) => ({ path: `${PREFIX}/upload`, bearer, isUpload: true }));
 }
 
 /** As many reads as writes. */
 export function mixedRequests(users: readonly BenchUser[]) {
-  return users.flatMap(({ token, job_ids }) => [
-    ...job_ids.slice(0, 1).map((id) => ({ path: jobPath(id), token, isUpload: false })),
-    { path: API_UPLOAD, token, isUpload: true },
+  return users.flatMap(({ job_ids }, bearer) => [
+    ...job_ids.slice(0, 1).map((id) => ({ path: jobPath(id), bearer, isUpload: false })),
+    { path: `${PREFIX}/upload`, bearer, isUpload: true },
   ]);
+}
+
+export function tokensOf(users: readonly BenchUser[]): string[] {
+  return users.map(({ token }) => token);
 }

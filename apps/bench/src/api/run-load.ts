@@ -7,6 +7,7 @@ export async function runLoad(input: LoadInput): Promise<LoadReport> {
   try {
     const report = await child.receive(loadReport);
     await child.ended(10_000);
+    if (report.answered === 0) throw new Error("No request was answered.");
     if (report.failed > 0) throw new Error(`${report.failed} requests failed, ${report.answered} were answered.`);
     return report;
   } finally {

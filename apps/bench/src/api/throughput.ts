@@ -4,7 +4,7 @@ import { formatSpread, formatTable } from "../report/table.ts";
 import type { LoadReport } from "./messages.ts";
 import type { ApiBench, ApiBenchPlan } from "./run-api-bench.ts";
 import { runLoad } from "./run-load.ts";
-import { API_UPLOAD, apiJobs } from "./requests.ts";
+import { apiJobs, apiUploads, tokensOf } from "./requests.ts";
 
 const CASES = ["GET floor", "GET /jobs/:id", "POST floor", "POST /upload"] as const;
 type Case = (typeof CASES)[number];
@@ -37,11 +37,11 @@ function requestsOf(each: Case, { api, floorUrl, users }: ApiBench) {
         requests: users.flatMap(({ job_ids }) => job_ids.map((id) => ({ path: `/jobs/${id}`, isUpload: false }))),
       };
     case "GET /jobs/:id":
-      return { url: api.url, requests: apiJobs(users) };
+      return { url: api.url, tokens: tokensOf(users), requests: apiJobs(users) };
     case "POST floor":
       return { url: floorUrl, requests: [{ path: "/upload", isUpload: true }] };
     case "POST /upload":
-      return { url: api.url, requests: users.map(({ token }) => ({ path: API_UPLOAD, token, isUpload: true })) };
+      return { url: api.url, tokens: tokensOf(users), requests: apiUploads(users) };
   }
 }
 
