@@ -65,12 +65,12 @@ describe.skipIf(!hasParallelConnections())("workers killed by SIGKILL: need a se
     "%s: the provider has one job, and the document is complete",
     async (_, requests) => {
       client ??= await startApi();
-      const { upload, getJob } = client;
+      const api = client;
       deaths = [...requests];
       const path = join(directory, "policy.md");
       await writeFile(path, `# Policy\n\nWater damage is covered, unless ${requests.join(" or ")}.\n`);
       startWorker();
-      const { job_id } = await upload(path);
+      const { job_id } = await api.upload(path);
       for (let left = requests.length; left > 0; left -= 1) {
         expect(await worker.ended, worker.output()).toBeNull();
         // Its lease would run out within 12 s.
@@ -79,7 +79,7 @@ describe.skipIf(!hasParallelConnections())("workers killed by SIGKILL: need a se
         );
         startWorker();
       }
-      await expect.poll(async () => (await getJob(job_id)).state, { timeout: 120_000, interval: 200 }).toBe("done");
+      await expect.poll(async () => (await api.getJob(job_id)).state, { timeout: 120_000, interval: 200 }).toBe("done");
       worker.child.kill("SIGTERM");
       expect(await worker.ended, worker.output()).toBe(0);
       expect(deaths).toEqual([]);
