@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { documentParams } from "../contract/document-body.ts";
 import type { ApiDependencies } from "../dependencies.ts";
-import { COMMON_PROBLEMS, problem } from "../problems/problem.ts";
+import { BODY_PROBLEMS, COMMON_PROBLEMS, problem } from "../problems/problem.ts";
 
 /** How long the answer waits for storage; what it has not removed by then workers see to. */
 const STORAGE_PATIENCE_MS = 2_000;
@@ -16,7 +16,7 @@ export const deleteDocumentRoute: FastifyPluginAsyncZod<ApiDependencies> = async
     url: "/documents/:document_id",
     schema: {
       params: documentParams,
-      response: { 204: z.undefined(), 404: problem, ...COMMON_PROBLEMS },
+      response: { 204: z.undefined(), ...BODY_PROBLEMS, 404: problem, ...COMMON_PROBLEMS },
     },
     handler: async (request, reply) => {
       const asked = { user_id: request.userId, document_id: request.params.document_id };
