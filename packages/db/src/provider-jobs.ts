@@ -139,7 +139,7 @@ export interface SubmissionEnd {
  * in it: what was set aside under the submission's id is accounted for, which locks the sums that all workers write to.
  */
 export async function endSubmission(tx: Queryable, end: SubmissionEnd): Promise<void> {
-  const { submission_id, outcome, code, cost, is_free = false, withdraw = false } = end;
+  const { submission_id, outcome, code = null, cost, withdraw = false } = end;
   await tx.run(
     `update ${tx.schema}.provider_jobs
      set ended_at = now(), outcome = $2, code = $3, page_count = $4, credits = $5, is_credits_estimate = $6,
@@ -148,13 +148,18 @@ export async function endSubmission(tx: Queryable, end: SubmissionEnd): Promise<
     [
       submission_id,
       outcome,
-      code ?? null,
+      code,
       cost?.page_count ?? null,
       cost?.credits ?? null,
       cost?.is_estimate ?? null,
       withdraw,
     ],
   );
+  await settleBudget(tx, end);
+}
+
+/** In the transaction that ends the submission, so that a cost is recorded once. */
+async function settleBudget(tx: Queryable, { submission_id, cost, is_free }: SubmissionEnd): Promise<void> {
   if (cost !== undefined) {
     await recordSpend(tx, { reservation_id: submission_id, cost_usd: cost.cost_usd, pages: cost.page_count });
   } else if (is_free) await releaseBudget(tx, submission_id);
