@@ -7,7 +7,7 @@ import { z } from "zod";
 import { memoryReport, type MemoryReport } from "./messages.ts";
 
 const API = join(import.meta.dirname, "../../../api/src/main.ts");
-const REPORT_MEMORY = join(import.meta.dirname, "report-memory.ts");
+const REPORT_MEMORY = new URL("report-memory.ts", import.meta.url);
 export const TOKEN_SECRET = "secret of the benchmark's tokens, long enough";
 
 /** The API as it is deployed, in a process of its own. */
@@ -39,7 +39,7 @@ export async function startApi(options: { url: string; directory: string; poolSi
       SUPABASE_JWT_SECRET: TOKEN_SECRET,
       ...NO_LIMITS,
     },
-    execArgv: ["--expose-gc", "--import", REPORT_MEMORY],
+    execArgv: ["--expose-gc", "--import", REPORT_MEMORY.href],
     // Its log is written, as in earnest, and goes nowhere.
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
