@@ -1,17 +1,22 @@
 import { developmentUser } from "@pipeline/composition";
 import { Command } from "commander";
 import { z } from "zod";
-import { signDevelopmentToken } from "./auth/sign-development-token.ts";
+import { signDevelopmentToken, signServiceToken } from "./auth/sign-development-token.ts";
 import { tokenSettings } from "./auth/token-settings.ts";
 import { issuerOf } from "./auth/verify-signature.ts";
 import { loadTokenConfig } from "./config.ts";
 
-const optionsSchema = z.object({ user: z.uuid().optional(), hours: z.coerce.number().positive().max(8_760) });
+const optionsSchema = z.object({
+  user: z.uuid().optional(),
+  service: z.boolean().default(false),
+  hours: z.coerce.number().positive().max(8_760),
+});
 const HOUR_SECONDS = 3_600;
 
 await new Command("dev-token")
   .description("Prints a development token for the API, signed with SUPABASE_JWT_SECRET or the secret in DATA_DIR.")
   .option("--user <uuid>", "whose token it is (default: the development user kept in DATA_DIR)")
+  .option("--service", "a token of the service role, for /admin, instead of a user's")
   .option("--hours <hours>", "how long it is valid", "24")
   .action(async (raw: unknown, command: Command) => {
     const parsed = optionsSchema.safeParse(raw);
@@ -23,12 +28,14 @@ await new Command("dev-token")
     if (secret === undefined) {
       command.error("SUPABASE_JWT_SECRET is missing: with SUPABASE_URL alone only that project can sign tokens.");
     }
-    const token = await signDevelopmentToken({
+    const common = {
       secret,
       ...(supabaseUrl === undefined ? {} : { issuer: issuerOf(supabaseUrl) }),
-      userId: parsed.data.user ?? (await developmentUser(environment)),
       expiresInSeconds: Math.round(parsed.data.hours * HOUR_SECONDS),
-    });
+    };
+    const token = parsed.data.service
+      ? await signServiceToken(common)
+      : await signDevelopmentToken({ ...common, userId: parsed.data.user ?? (await developmentUser(environment)) });
     process.stdout.write(`${token}\n`);
   })
   .parseAsync();

@@ -3,6 +3,7 @@ import { createReadStream, openAsBlob } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import { AppError, mimeOfFilename } from "@pipeline/runtime";
 import { z } from "zod";
 
@@ -121,7 +122,22 @@ async function putFile(path: string, url: string, upload: NonNullable<UploadAnsw
   if (refusal.code !== "upload_already_received") throw refusal;
 }
 
+/** A busy API says when to come again; a person at the command line would rather wait than be told so. */
+const MOST_REPEATS = 5;
+const LONGEST_WAIT_SECONDS = 60;
+
 async function request(url: string, init: RequestInit): Promise<Response> {
+  for (let repeats = 0; ; repeats++) {
+    const response = await send(url, init);
+    const waitSeconds = Number(response.headers.get("retry-after") ?? Number.NaN);
+    const isAsked = [429, 503].includes(response.status) && waitSeconds <= LONGEST_WAIT_SECONDS;
+    if (!isAsked || repeats === MOST_REPEATS) return response;
+    await response.arrayBuffer();
+    await delay(waitSeconds * 1_000);
+  }
+}
+
+async function send(url: string, init: RequestInit): Promise<Response> {
   try {
     return await fetch(url, init);
   } catch (cause) {

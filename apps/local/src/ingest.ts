@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { STATUSES } from "@pipeline/db";
 import { toAppError } from "@pipeline/runtime";
 import type { Client, JobAnswer } from "./client.ts";
@@ -9,7 +10,9 @@ export type IngestedFile =
   | { path: string; name: string; complete: true; document_id: string }
   | { path: string; name: string; complete: false; code: string; message: string };
 
-const POLL_MS = 100;
+/** Short documents are shown as they go; after some seconds once a second is soon enough, and spares the API's limits. */
+const FIRST_POLL_MS = 100;
+const LAST_POLL_MS = 1_000;
 
 /** Uploads one file and watches its job to the end, showing each change. Never throws: a failure is a result. */
 export async function ingestFile(client: Client, path: string, lines: ProgressLines): Promise<IngestedFile> {
@@ -38,13 +41,11 @@ export async function ingestFile(client: Client, path: string, lines: ProgressLi
 }
 
 async function watchJob(client: Client, jobId: string, onChange: (job: JobAnswer) => void): Promise<JobAnswer> {
-  for (;;) {
+  for (let pauseMs = FIRST_POLL_MS; ; pauseMs = Math.min(pauseMs * 1.05, LAST_POLL_MS)) {
     const job = await client.getJob(jobId);
     if (["done", "deadletter", "cancelled"].includes(job.state)) return job;
     onChange(job);
-    await new Promise((resolve) => {
-      setTimeout(resolve, POLL_MS);
-    });
+    await delay(pauseMs);
   }
 }
 
