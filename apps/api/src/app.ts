@@ -1,4 +1,5 @@
 import { createApiMetrics, createSilentRegistry } from "@pipeline/metrics";
+import { NO_TRACING } from "@pipeline/telemetry";
 import type { FastifyInstance } from "fastify";
 import { API_PREFIX } from "./contract/urls.ts";
 import { createServer } from "./create-server.ts";
@@ -17,6 +18,7 @@ import { problems } from "./plugins/problems.ts";
 import { addressLimit, userLimit } from "./plugins/request-limits.ts";
 import { requestLog } from "./plugins/request-log.ts";
 import { requestMetrics } from "./plugins/request-metrics.ts";
+import { requestTrace } from "./plugins/request-trace.ts";
 import { serviceAuthentication } from "./plugins/service-authentication.ts";
 import { getAdminJob } from "./routes/admin/get-job.ts";
 import { getAdminQueue } from "./routes/admin/get-queue.ts";
@@ -70,6 +72,7 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
     verifyService,
     isOpen = () => true,
     monitoring,
+    tracing = NO_TRACING,
   } = dependencies;
   const app = createServer(settings, { receiveUploads: "receiveUpload" in storage });
   const counter = createRequestCounter(database, { onError: (err) => log.warn({ err }, "requests not counted") });
@@ -80,6 +83,7 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
 
   await app.register(requestLog, { log });
   await app.register(requestMetrics, { metrics: createApiMetrics(registry), traffic: monitoring?.watch.traffic });
+  await app.register(requestTrace, { tracing });
   await app.register(correlation);
   await app.register(problems);
   await app.register(browsers, { corsOrigins: settings.corsOrigins });

@@ -3,6 +3,7 @@ import type { Database, Notifier } from "@pipeline/db";
 import type { Embedder } from "@pipeline/embedding";
 import type { Logger } from "@pipeline/runtime";
 import type { DiskStore, ObjectStore } from "@pipeline/storage";
+import type { Tracing } from "@pipeline/telemetry";
 import type { ServiceVerifier } from "./auth/service-verifier.ts";
 import type { TokenVerifier } from "./auth/token-verifier.ts";
 import type { ApiSettings } from "./settings.ts";
@@ -25,6 +26,8 @@ export interface ApiDependencies {
   isOpen?: () => boolean;
   /** What is counted and who watches; without it nothing is shown of what is counted, and nobody watches. */
   monitoring?: Pick<Monitoring, "registry" | "watch">;
+  /** Where requests are spans; nothing is traced without it. */
+  tracing?: Tracing;
   log: Logger;
   settings: ApiSettings;
 }

@@ -60,6 +60,7 @@ async function start({ environment, build }: ApiConfig): Promise<void> {
     storage: measureStore(storage, monitoring.calls),
     embedder: measureEmbedder(embedder, monitoring.calls),
     monitoring,
+    tracing: monitoring.tracing,
     checkParser,
     checkEmbedder,
     notifier,
@@ -77,6 +78,7 @@ async function start({ environment, build }: ApiConfig): Promise<void> {
       await monitoring.watch.stop();
       await notifier.close();
       await database.close();
+      await monitoring.tracing.close();
     },
   });
   const listening = { host: environment.SERVICE_HOST, port: listenPort(environment) };

@@ -12,6 +12,9 @@ import {
   createMonitoring,
   createParserCheck,
   dataDirectory,
+  measureEmbedder,
+  measureLlamaParse,
+  measureStore,
   openDatabase,
   openStorage,
   selfTest,
@@ -67,22 +70,21 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
     const embedder = createEmbedder(environment);
     const parts = { environment, database, build: "local", log };
     const monitoring = await createMonitoring({ ...parts, service: "api", embedModel: embedder.model });
+    const { calls, tracing } = monitoring;
+    const measured = { storage: measureStore(storage, calls), embedder: measureEmbedder(embedder, calls) };
+    const shared = { ...measured, database, tracing, log };
     const metrics = createWorkerMetrics(monitoring.registry);
     const notifier = createNotifier(database, { onError: (err) => log.warn({ err }, "wake-up not sent") });
-    closers.push(() => notifier.close());
-
+    closers.push(() => Promise.all([notifier.close(), tracing.close()]));
     const llamaparse = createLlamaParse(environment);
     closers.push(async () => llamaparse?.client.close());
-    const parser = createParser(llamaparse);
-    const workerParts = { database, storage, embedder, parser, metrics, log };
-    const worker = createWorker({ ...workerParts, options: workerOptions(environment) });
+    const parser = createParser(llamaparse && { ...llamaparse, client: measureLlamaParse(llamaparse.client, calls) });
+    const worker = createWorker({ ...shared, parser, metrics, options: workerOptions(environment) });
     await worker.start();
     closers.push(() => worker.stop({ deadlineMs: STOP_DEADLINE_MS }));
 
     const secret = await tokenSecret(environment);
-    const verifyToken = createTokenVerifier({ secret });
-    const verifyService = createServiceVerifier({ secret });
-    const system = { database, storage, embedder, ...checks, monitoring, notifier, verifyToken, verifyService, log };
+    const system = { ...shared, ...checks, ...createVerifiers(secret), monitoring, notifier };
     const api = await buildApi({ ...system, settings: settingsFrom(environment) });
     closers.push(() => closeApi(api));
     address.url = await api.listen({ host: environment.SERVICE_HOST, port });
@@ -98,6 +100,10 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
     await stop();
     throw error;
   }
+}
+
+function createVerifiers(secret: string) {
+  return { verifyToken: createTokenVerifier({ secret }), verifyService: createServiceVerifier({ secret }) };
 }
 
 /** Answers what is in hand; an upload that still trickles in is cut off, and its sender can put it again. */

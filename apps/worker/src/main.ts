@@ -57,13 +57,14 @@ async function runWorker({ environment, options, build }: WorkerConfig, to: Logg
   const llamaparse = createLlamaParse(environment);
   const parts = { environment, database, build, log: to };
   const monitoring = await createMonitoring({ ...parts, service: "worker", embedModel: embedder.model });
-  const { registry, calls, watch } = monitoring;
+  const { registry, calls, watch, tracing } = monitoring;
   const worker = createWorker({
     database,
     storage: measureStore(storage, calls),
     embedder: measureEmbedder(embedder, calls),
     parser: createParser(llamaparse && { ...llamaparse, client: measureLlamaParse(llamaparse.client, calls) }),
     metrics: createWorkerMetrics(registry),
+    tracing,
     log: to,
     options,
   });
@@ -73,6 +74,7 @@ async function runWorker({ environment, options, build }: WorkerConfig, to: Logg
     await watch.stop();
     await llamaparse?.client.close();
     await database.close();
+    await tracing.close();
     to.info("worker stopped");
   });
   watch.start();

@@ -4,6 +4,7 @@ import type { WorkerMetrics } from "@pipeline/metrics";
 import type { ParseLimits } from "@pipeline/parsing";
 import type { Logger } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
+import type { Tracing } from "@pipeline/telemetry";
 import type { Parser } from "./stage-handler.ts";
 
 export interface WorkerOptions {
@@ -50,6 +51,8 @@ export interface WorkerDependencies {
   random?: () => number;
   /** What is counted; nobody sees it by default. */
   metrics?: WorkerMetrics | undefined;
+  /** Where claims and stages are spans; nothing is traced by default. */
+  tracing?: Tracing | undefined;
   /** Milliseconds that never go back; by them the worker tells how long ago it last did something. */
   clock?: () => number;
 }

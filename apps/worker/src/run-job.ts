@@ -3,6 +3,7 @@ import type { Embedder } from "@pipeline/embedding";
 import { correlated, type Logger } from "@pipeline/runtime";
 import type { WorkerMetrics } from "@pipeline/metrics";
 import type { ObjectStore } from "@pipeline/storage";
+import type { Tracing } from "@pipeline/telemetry";
 import { LostClaim, WorkerStopping } from "./abort-reasons.ts";
 import { type ClaimFile, createClaimFile } from "./claim-file.ts";
 import { deferClaim } from "./defer-claim.ts";
@@ -11,6 +12,7 @@ import { type ClaimEnd, type EndWrite, failClaim, failureOf, parkClaim, releaseC
 import type { WorkerOptions } from "./options.ts";
 import { runStage } from "./run-stage.ts";
 import type { Failed, Parser } from "./stage-handler.ts";
+import { type WatchedStage, watchStage } from "./watch-stage.ts";
 
 /** What every job of a worker runs with. */
 export interface JobDependencies {
@@ -23,6 +25,7 @@ export interface JobDependencies {
   batcher: CheckpointBatcher;
   random: () => number;
   metrics: WorkerMetrics;
+  tracing: Tracing;
 }
 
 /** One claim under way. */
@@ -46,15 +49,20 @@ export async function runJob(
   });
   const run: JobRun = { ...dependencies, log, file };
   const startedAt = performance.now();
+  const span = dependencies.tracing.begin("claim", {
+    kind: "consumer",
+    attributes: { job_id, document_id, correlation_id },
+  });
   let end: ClaimEnd = "abandoned";
   try {
-    end = await correlated(correlation_id, () => walkStages(claim, run));
+    end = await correlated(correlation_id, () => span.run(() => walkStages(claim, run)));
     if (end === "dead_lettered" && file.isRejected()) await removeRejected(claim, run);
   } catch (error) {
     log.error({ err: error }, "claim abandoned");
   }
   await cleanFile(run);
   run.metrics.claimEnds.inc({ outcome: end });
+  span.end({ outcome: end });
   log.info({ outcome: end, ms: Math.round(performance.now() - startedAt) }, "claim ended");
   return end;
 }
@@ -80,30 +88,26 @@ interface Step {
 /** Undefined: the step was made and the claim goes on. */
 async function takeStep(job: Claim, definition: StageDefinition, run: JobRun): Promise<ClaimEnd | undefined> {
   const step = { job, definition, run };
-  const ended = timeStage(definition, run);
+  const watched = watchStage(job, definition, run);
   let failed: Failed;
   try {
-    const outcome = await runStage(job, definition, run);
-    ended(outcome.kind);
+    const outcome = await watched.run(() => runStage(job, definition, run));
+    watched.ended(outcome.kind, outcome.kind === "fail" ? { code: outcome.error.code, isFailure: true } : undefined);
     if (outcome.kind === "advance") return undefined;
     if (outcome.kind === "wait") return await parkClaim(job, outcome, run);
     failed = outcome;
   } catch (error) {
-    ended(kindOfEnd(error));
+    watched.ended(...endOf(error));
     return endAfter(error, step);
   }
   return endFailed(step, failed);
 }
 
-function timeStage({ stage }: StageDefinition, { metrics }: JobRun): (outcome: string) => void {
-  const startedAt = performance.now();
-  return (outcome) => metrics.stages.observe({ stage, outcome }, (performance.now() - startedAt) / 1_000);
-}
-
-function kindOfEnd(thrown: unknown): string {
-  if (thrown instanceof LostClaim) return "lost";
-  if (thrown instanceof WorkerStopping) return "stopped";
-  return thrown instanceof Deferral ? "deferred" : "fail";
+function endOf(thrown: unknown): Parameters<WatchedStage["ended"]> {
+  if (thrown instanceof LostClaim) return ["lost"];
+  if (thrown instanceof WorkerStopping) return ["stopped"];
+  if (thrown instanceof Deferral) return ["deferred", { code: thrown.reason.code, isFailure: false }];
+  return ["fail", { code: failureOf(thrown).code, isFailure: true }];
 }
 
 async function endAfter(thrown: unknown, step: Step): Promise<ClaimEnd> {

@@ -1,5 +1,6 @@
 import { createCheckpointBatcher, listenForWork } from "@pipeline/db";
 import { createSilentRegistry, createWorkerMetrics, type WorkerMetrics } from "@pipeline/metrics";
+import { NO_TRACING } from "@pipeline/telemetry";
 import { WorkerStopping } from "./abort-reasons.ts";
 import { createAlarm, type Alarm } from "./alarm.ts";
 import { createHands, type Hands } from "./hands.ts";
@@ -96,10 +97,11 @@ export function createWorker(dependencies: WorkerDependencies): Worker {
 function buildParts(dependencies: WorkerDependencies, stopping: AbortSignal): Parts {
   const { database, log, options, parser = LOCAL_PARSER, random = Math.random } = dependencies;
   const { metrics = createWorkerMetrics(createSilentRegistry()), clock = () => performance.now() } = dependencies;
+  const { tracing = NO_TRACING } = dependencies;
   const alarm = createAlarm();
   const pulse = createPulse(clock);
   const batcher = createCheckpointBatcher(database);
-  const hands = createHands({ ...dependencies, parser, batcher, random, metrics }, (end) => {
+  const hands = createHands({ ...dependencies, parser, batcher, random, metrics, tracing }, (end) => {
     metrics.jobsInHand.set(hands.count());
     // The database may not know that this claim is over, so it is made to look as if its worker had died.
     if (end === "abandoned") sessions.retire();

@@ -7,6 +7,7 @@ import {
   type Registry,
 } from "@pipeline/metrics";
 import type { Environment, Logger } from "@pipeline/runtime";
+import { openTracing, type Tracing } from "@pipeline/telemetry";
 import { createWatch, type Watch } from "@pipeline/watch";
 import { describeAgreement } from "./agreement.ts";
 
@@ -16,6 +17,8 @@ export interface Monitoring {
   calls: CallMetrics;
   /** Not started yet. */
   watch: Watch;
+  /** To be closed last, with what it has not sent yet. */
+  tracing: Tracing;
 }
 
 export interface MonitoringOptions {
@@ -43,5 +46,13 @@ export async function createMonitoring(options: MonitoringOptions): Promise<Moni
     budgetUsdPerDay,
     webhookUrl: environment.ALERT_WEBHOOK_URL,
   });
-  return { registry, calls: createCallMetrics(registry), watch };
+  const tracing = await openTracing({
+    endpoint: environment.OTEL_EXPORTER_OTLP_ENDPOINT,
+    headers: environment.OTEL_EXPORTER_OTLP_HEADERS,
+    serviceName: environment.OTEL_SERVICE_NAME ?? `upload-pipeline-${service}`,
+    build,
+    environment: environment.ENVIRONMENT,
+    log,
+  });
+  return { registry, calls: createCallMetrics(registry, tracing), watch, tracing };
 }

@@ -1,3 +1,4 @@
+import { NO_TRACING, type Tracing } from "@pipeline/telemetry";
 import { Counter, Histogram, type Registry } from "@prometheus-io/client";
 
 /** Requests to services outside, and what they cost. */
@@ -5,11 +6,13 @@ export interface CallMetrics {
   duration: Histogram<"provider" | "operation" | "outcome">;
   tokens: Counter<"provider">;
   cost: Counter<"provider">;
+  /** Where each request is a span of what it is made for. */
+  tracing: Tracing;
 }
 
 const SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120];
 
-export function createCallMetrics(registry: Registry): CallMetrics {
+export function createCallMetrics(registry: Registry, tracing: Tracing = NO_TRACING): CallMetrics {
   const registers = [registry];
   return {
     duration: new Histogram({
@@ -31,5 +34,6 @@ export function createCallMetrics(registry: Registry): CallMetrics {
       labelNames: ["provider"],
       registers,
     }),
+    tracing,
   };
 }

@@ -10,13 +10,20 @@ export interface CallKind {
 export const CALL_OUTCOMES = ["ok", "rate_limited", "failed", "refused", "stopped"] as const;
 export type CallOutcome = (typeof CALL_OUTCOMES)[number];
 
-/** Runs the call and notes how long it took and how it ended; throws what it throws. */
+/** Runs the call and notes how long it took and how it ended, as a metric and as a span; throws what it throws. */
 export async function measureCall<T>(metrics: CallMetrics, kind: CallKind, call: () => Promise<T>): Promise<T> {
   const startedAt = performance.now();
-  const note = (outcome: CallOutcome): void =>
+  const { provider, operation } = kind;
+  const span = metrics.tracing.begin(`${provider} ${operation}`, {
+    kind: "client",
+    attributes: { provider, operation },
+  });
+  const note = (outcome: CallOutcome): void => {
+    span.end({ outcome, ...(outcome === "ok" || outcome === "stopped" ? {} : { "error.type": outcome }) });
     metrics.duration.observe({ ...kind, outcome }, (performance.now() - startedAt) / 1_000);
+  };
   try {
-    const result = await call();
+    const result = await span.run(call);
     note("ok");
     return result;
   } catch (error) {

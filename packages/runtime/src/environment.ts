@@ -19,6 +19,13 @@ const trustedProxies = z.union([z.int().min(1).max(10), z.array(proxyAddress).mi
   error: "is neither a number of proxies nor a list of addresses like 10.0.0.0/8",
 });
 
+const headers = z
+  .string()
+  .transform(splitHeaders)
+  .refine((pairs) => Object.entries(pairs).every(([name, value]) => isHeader(name, value)), {
+    error: "is not a list like name=value,other=value",
+  });
+
 /**
  * Every variable that a service of this project reads, with its meaning in .env.example. An empty value counts as
  * unset. Durations are seconds, as the operators' guide has them.
@@ -97,6 +104,11 @@ export const environmentSchema = z.object({
   METRICS_TOKEN: secret.optional(),
   /** Where alerts are told, as Slack takes them. The address is a secret. */
   ALERT_WEBHOOK_URL: httpUrl.optional(),
+  /** Where traces go, by OTLP over HTTP; nowhere by default. */
+  OTEL_EXPORTER_OTLP_ENDPOINT: baseUrl.optional(),
+  /** Sent along with each export; mostly a key. */
+  OTEL_EXPORTER_OTLP_HEADERS: headers.optional(),
+  OTEL_SERVICE_NAME: z.string().max(255).optional(),
 
   RAG_SIMILARITY_THRESHOLD: z.coerce.number().min(-1).max(1).default(0.3),
   RAG_MAX_CHUNKS: z.coerce.number().int().min(1).max(100).default(10),
@@ -128,6 +140,29 @@ export type EnvironmentName = keyof Environment;
 
 function splitProxies(value: string): number | string[] {
   return /^\d+$/.test(value) ? Number(value) : splitOrigins(value);
+}
+
+/** Values are percent-encoded, as OpenTelemetry has them. */
+function splitHeaders(value: string): Record<string, string> {
+  return Object.fromEntries(splitOrigins(value).map(splitHeader));
+}
+
+function splitHeader(pair: string): [name: string, value: string] {
+  const end = pair.indexOf("=");
+  return [end < 0 ? "" : pair.slice(0, end).trim(), decodePercents(pair.slice(end + 1).trim())];
+}
+
+/** What is not encoded is meant as it stands. */
+function decodePercents(value: string): string {
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return value;
+  }
+}
+
+function isHeader(name: string, value: string): boolean {
+  return /^[\w!#$%&'*+.^`|~-]+$/.test(name) && /^[\t\x20-\x7e]+$/.test(value);
 }
 
 function splitOrigins(value: string): string[] {

@@ -29,6 +29,19 @@ test("development needs nothing but a database", () => {
   expect(environment).toMatchObject({ ENVIRONMENT: "development", SERVICE_PORT: 8000, WORKER_MAX_RETRIES: 3 });
 });
 
+test("headers for traces are read, and refused without being shown", () => {
+  const list = "authorization=Basic%20dXNlcjpwYXNz==, x-scope=a=b,x-rate=50%,x-raw=%ff";
+  const { OTEL_EXPORTER_OTLP_HEADERS: read } = parseEnvironment(
+    { DATABASE_URL, OTEL_EXPORTER_OTLP_HEADERS: list },
+    "api",
+  );
+  expect(read).toEqual({ authorization: "Basic dXNlcjpwYXNz==", "x-scope": "a=b", "x-rate": "50%", "x-raw": "%ff" });
+  for (const broken of ["k3y-alone", "=k3y", "two words=k3y", "x-key=", "x-key=k3y%0Aline"]) {
+    const faults = faultsOf({ DATABASE_URL, OTEL_EXPORTER_OTLP_HEADERS: broken });
+    expect(faults, broken).toEqual(["OTEL_EXPORTER_OTLP_HEADERS is not a list like name=value,other=value"]);
+  }
+});
+
 test("the local stack needs nothing", () => {
   expect(faultsOf({}, "local")).toEqual([]);
 });

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { correlated } from "@pipeline/runtime";
+import { parseTraceparent } from "@pipeline/telemetry";
 import { fastifyPlugin } from "fastify-plugin";
 
 export const CORRELATION_HEADER = "x-correlation-id";
@@ -17,8 +18,9 @@ export const correlation = fastifyPlugin(
   { name: "correlation" },
 );
 
-/** The caller's own id if it is harmless in headers, logs and rows, else a new one. */
+/** The caller's own id if it is harmless in headers, logs and rows, else the id of the caller's trace, else a new one. */
 export function correlationIdOf(request: Pick<IncomingMessage, "headers">): string {
   const given = request.headers[CORRELATION_HEADER];
-  return typeof given === "string" && /^[A-Za-z0-9._-]{1,128}$/.test(given) ? given : randomUUID();
+  if (typeof given === "string" && /^[A-Za-z0-9._-]{1,128}$/.test(given)) return given;
+  return parseTraceparent(request.headers["traceparent"])?.traceId ?? randomUUID();
 }

@@ -2,6 +2,7 @@ import type { ApiMetrics } from "@pipeline/metrics";
 import type { LatencyWindow } from "@pipeline/watch";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { fastifyPlugin } from "fastify-plugin";
+import { methodName } from "./method-name.ts";
 
 interface Options {
   metrics: ApiMetrics;
@@ -38,15 +39,12 @@ interface Measured {
   ms: number;
 }
 
-/** Node knows more of them; what a client makes up is no reason for another series. */
-const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
-
 function note({ metrics, traffic }: Options, { request, reply, isAborted, ms }: Measured): void {
   const route = request.routeOptions.url ?? "unmatched";
   metrics.requests.observe(
     {
       route,
-      method: METHODS.has(request.method) ? request.method : "other",
+      method: methodName(request.method),
       status_class: isAborted ? "aborted" : `${Math.floor(reply.statusCode / 100)}xx`,
     },
     ms / 1_000,
