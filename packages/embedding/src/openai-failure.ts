@@ -1,4 +1,4 @@
-import { AppError, type ErrorKind } from "@pipeline/runtime";
+import { AppError, type ErrorKind, wasNeverSent } from "@pipeline/runtime";
 import { APIConnectionTimeoutError, APIError } from "openai";
 import { invalidEmbedding } from "./assert-vectors.ts";
 import { readRetryAfterMs } from "./retry-after.ts";
@@ -74,16 +74,8 @@ export function embeddingTimedOut(): AppError {
   return new AppError(TIMED_OUT);
 }
 
-/** No connection came about, so nothing was sent: what was asked for is not billed. */
-const NEVER_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"]);
-
 function connectionLost(thrown: unknown): AppError {
-  for (let error = thrown; error instanceof Error; error = error.cause) {
-    if ("code" in error && typeof error.code === "string" && NEVER_SENT.has(error.code)) {
-      return new AppError({ ...UNAVAILABLE, details: { never_sent: true } });
-    }
-  }
-  return new AppError(UNAVAILABLE);
+  return new AppError({ ...UNAVAILABLE, ...(wasNeverSent(thrown) ? { details: { never_sent: true } } : {}) });
 }
 
 function classifyAnswer(status: number, answer: { code?: unknown; type?: unknown }): Failure {

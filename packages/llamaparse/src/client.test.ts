@@ -421,7 +421,8 @@ describe.each(CALLS)("%s", (_, send) => {
 
   it("is a transient failure where nobody listens", async () => {
     await loopback.close();
-    await expect(send()).rejects.toMatchObject({ kind: "transient", code: "llamaparse_unavailable" });
+    const details = { never_sent: true };
+    await expect(send()).rejects.toMatchObject({ kind: "transient", code: "llamaparse_unavailable", details });
     loopback = await startLlamaParseLoopback();
   });
 

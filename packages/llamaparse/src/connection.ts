@@ -1,4 +1,4 @@
-import { AppError } from "@pipeline/runtime";
+import { AppError, wasNeverSent } from "@pipeline/runtime";
 import { Agent, type FormData, request } from "undici";
 import type { z } from "zod";
 import { configurationInvalid, httpFailure, invalidAnswer, timedOut, unavailable } from "./failures.ts";
@@ -53,6 +53,7 @@ export function openConnection(options: ConnectionOptions): Connection {
       } catch (error) {
         call.signal?.throwIfAborted();
         if (error instanceof AppError) throw error;
+        if (wasNeverSent(error)) throw unavailable(undefined, { never_sent: true });
         throw deadline.aborted ? timedOut() : unavailable();
       }
     },

@@ -4,12 +4,15 @@ import { AppError } from "@pipeline/runtime";
  * The errors a call leads to. None quotes what the provider said: its messages repeat file names and text, and HTTP
  * clients' messages repeat addresses.
  */
-export function unavailable(message = "The parsing service is not available.", status?: number): AppError {
+export function unavailable(
+  message = "The parsing service is not available.",
+  details?: Record<string, unknown>,
+): AppError {
   return new AppError({
     kind: "transient",
     code: "llamaparse_unavailable",
     message,
-    ...(status === undefined ? {} : { details: { status } }),
+    ...(details === undefined ? {} : { details }),
   });
 }
 
@@ -67,7 +70,7 @@ export function httpFailure(status: number, retryAfter: string | undefined): App
       ...readRetryAfter(retryAfter),
     });
   }
-  if (status >= 500 || status === 408 || status === 409) return unavailable(undefined, status);
+  if (status >= 500 || status === 408 || status === 409) return unavailable(undefined, details);
   switch (status) {
     case 401:
     case 403:

@@ -1,5 +1,6 @@
 export { createLlamaParseClient } from "./client.ts";
 export type { CallOptions, FindJobQuery, LlamaParseClient, LlamaParseOptions, ResultOptions } from "./client.ts";
+export { judgeLlamaParseFailure, type LlamaParseBlame, wasRefused } from "./judge-failure.ts";
 export { CREDITS_PER_PAGE, TIERS, type Tier, USD_PER_CREDIT } from "./tiers.ts";
 export { isEnded, type ProviderJob, type ProviderStatus } from "./provider-job.ts";
 export type { ProviderResult } from "./read-result.ts";

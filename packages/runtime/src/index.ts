@@ -8,3 +8,4 @@ export * from "./ids.ts";
 export * from "./limits.ts";
 export * from "./log.ts";
 export * from "./parse-environment.ts";
+export * from "./was-never-sent.ts";
