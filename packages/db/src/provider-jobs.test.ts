@@ -13,6 +13,7 @@ import {
   findSubmission,
   openSubmission,
   recordLook,
+  recordRefusal,
   storeProviderJob,
 } from "./provider-jobs.ts";
 import { retryJob } from "./redrive.ts";
@@ -93,16 +94,28 @@ describe("a submission", () => {
     expect((await findSubmission(opened.database, claim))?.attempt_age_ms).toBeLessThan(3_600_000);
   });
 
-  it("counts faults in a row, and forgets an attempt that was refused", async () => {
+  it("counts faults in a row", async () => {
     const { claim, submission_id } = await begin();
     const { job_id } = claim;
     const look = { submission_id, job_id, callback_count: 0 };
     await recordLook(opened.database, { ...look, result: "fault" });
-    expect(await findSubmission(opened.database, claim)).toMatchObject({ attempt_age_ms: expect.any(Number) });
-    await recordLook(opened.database, { ...look, result: "refused" });
-    expect(await findSubmission(opened.database, claim)).toMatchObject({ fault_count: 2, attempt_age_ms: null });
+    await recordLook(opened.database, { ...look, result: "fault" });
+    expect(await findSubmission(opened.database, claim)).toMatchObject({
+      fault_count: 2,
+      attempt_age_ms: expect.any(Number),
+    });
     await recordLook(opened.database, { ...look, result: "unfinished" });
     expect(await readRow(submission_id)).toMatchObject({ fault_count: 0, poll_count: 3 });
+  });
+
+  it("forgets an attempt that was refused without a look, and none that became a job", async () => {
+    const { claim, submission_id } = await begin();
+    await recordRefusal(opened.database, { submission_id });
+    expect(await findSubmission(opened.database, claim)).toMatchObject({ fault_count: 0, attempt_age_ms: null });
+    await beginAttempt(opened.database, { submission_id });
+    await storeProviderJob(opened.database, { submission_id, provider_job_id: "job-of-refusal" });
+    await recordRefusal(opened.database, { submission_id });
+    expect(await findSubmission(opened.database, claim)).toMatchObject({ attempt_age_ms: expect.any(Number) });
   });
 
   it("counts as lost where the provider forgot it", async () => {

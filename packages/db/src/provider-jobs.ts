@@ -67,6 +67,14 @@ export async function beginAttempt(tx: Queryable, submission: { submission_id: s
   ]);
 }
 
+/** What was sent was refused: it can become no job. Behind `holdJob`. */
+export async function recordRefusal(tx: Queryable, submission: { submission_id: string }): Promise<void> {
+  await tx.run(
+    `update ${tx.schema}.provider_jobs set attempted_at = null where submission_id = $1 and provider_job_id is null`,
+    [submission.submission_id],
+  );
+}
+
 /** The provider has the document, under this id. Behind `holdJob`. */
 export async function storeProviderJob(
   tx: Queryable,
@@ -84,8 +92,7 @@ export interface Look {
   submission_id: string;
   /** As they were when the look began. */
   callback_count: number;
-  /** `refused`: the provider said so before it took anything, so that nothing can have become a job. */
-  result: "unfinished" | "fault" | "refused";
+  result: "unfinished" | "fault";
 }
 
 /**
@@ -98,8 +105,7 @@ export async function recordLook(tx: Queryable, look: Look & { job_id: string })
     z.object({ callback_count: z.number() }),
     `update ${tx.schema}.provider_jobs
      set poll_count = poll_count + 1, polled_at = now(),
-         fault_count = case $2::text when 'unfinished' then 0 else fault_count + 1 end,
-         attempted_at = case $2::text when 'refused' then null else attempted_at end
+         fault_count = case $2::text when 'unfinished' then 0 else fault_count + 1 end
      where submission_id = $1
      returning callback_count`,
     [look.submission_id, look.result],

@@ -1,10 +1,8 @@
 import { randomUUID } from "node:crypto";
 import {
-  enterCircuit,
   findProviderPause,
   type ProviderRates,
   releaseBudget,
-  releaseProbe,
   reserveProviderCall,
   settleProviderCall,
 } from "@pipeline/db";
@@ -13,6 +11,7 @@ import { AppError } from "@pipeline/runtime";
 import { Deferral } from "../../deferral.ts";
 import { pause } from "../../pause.ts";
 import type { StageContext } from "../../stage-handler.ts";
+import { askAdmission, type Caller, endProbe } from "../provider-circuit.ts";
 import { setAside } from "../set-aside.ts";
 
 /** One paid request that is about to be sent. */
@@ -37,8 +36,6 @@ export interface Pass {
 
 /** A request takes a minute at most, after which it is given up; then its worker is dead. */
 const REQUEST_MS = 75_000;
-/** How long jobs wait while another one's request is the probe. */
-const WAIT_FOR_PROBE_MS = 2_000;
 /** How often to look whether a request under way has ended. */
 const LOOK_AGAIN_MS = 250;
 /** How much of a minute's rate may go out at once after a rest. */
@@ -59,32 +56,20 @@ export async function acquirePass(order: PaidOrder): Promise<Pass> {
       throw error;
     }
   } catch (error) {
-    if (probe_id !== undefined) {
-      await releaseProbe(order.context.database, { provider: order.provider.name, probe_id });
-    }
+    await endProbe(callerOf(order), probe_id);
     throw error;
   }
 }
 
-async function enter({ context, provider }: PaidOrder): Promise<string | undefined> {
-  const probe_id = randomUUID();
-  const probeMs = REQUEST_MS + context.paid.longestWaitMs;
-  const entry = await enterCircuit(context.database, { provider: provider.name, probe_id, probeMs });
-  switch (entry.state) {
-    case "closed":
-      return undefined;
-    case "probe":
-      return probe_id;
-    case "open":
-      throw new Deferral(
-        new AppError({
-          kind: "transient",
-          code: entry.code ?? "provider_circuit_open",
-          message: entry.message ?? "A service that we depend on is out of order.",
-        }),
-        entry.wait_ms > 0 ? entry.wait_ms : WAIT_FOR_PROBE_MS,
-      );
-  }
+/** Who asks, as the circuit knows them. */
+export function callerOf({ context, provider }: PaidOrder): Caller {
+  return { context, provider: provider.name };
+}
+
+async function enter(order: PaidOrder): Promise<string | undefined> {
+  const { probe_id, outage } = await askAdmission(callerOf(order), REQUEST_MS + order.context.paid.longestWaitMs);
+  if (outage !== undefined && probe_id === undefined) throw outage;
+  return probe_id;
 }
 
 async function reserve({ context, provider, model, user_id, tokens }: PaidOrder): Promise<string> {

@@ -1,17 +1,11 @@
-import {
-  closeCircuit,
-  recordLostSpend,
-  recordProviderFault,
-  releaseBudget,
-  releaseProbe,
-  settleProviderCall,
-} from "@pipeline/db";
+import { recordLostSpend, releaseBudget, settleProviderCall } from "@pipeline/db";
 import { assertVectors, type EmbedResult, judgeEmbeddingFailure, type RateHints } from "@pipeline/embedding";
 import { type AppError, isRetryable, toAppError } from "@pipeline/runtime";
 import { backoffMs } from "../../backoff.ts";
 import { Deferral } from "../../deferral.ts";
 import { pause } from "../../pause.ts";
-import { acquirePass, type PaidOrder, type Pass } from "./acquire-pass.ts";
+import { endProbe, tellFault, tellWorking } from "../provider-circuit.ts";
+import { acquirePass, callerOf, type PaidOrder, type Pass } from "./acquire-pass.ts";
 
 export interface PaidEmbeddings extends EmbedResult {
   /** Open: the caller records what was paid together with what it stores. */
@@ -25,10 +19,6 @@ export interface TextOrder extends PaidOrder {
 
 /** Tries of one request with the job in hand, as the provider's own SDK has it. */
 const MOST_TRIES = 3;
-/** Faults in a row, of all workers together, after which the provider counts as out of order. */
-const FAULTS_UNTIL_OPEN = 5;
-const OPEN_MS = 30_000;
-const LONGEST_OPEN_MS = 5 * 60_000;
 
 /**
  * Sends one paid request when it may be sent, and lets all workers know what came of it. Throws Deferral for what is no
@@ -39,7 +29,7 @@ export async function sendPaid(order: TextOrder): Promise<PaidEmbeddings> {
     const pass = await acquirePass(order);
     const sent = await send(order, pass);
     if ("result" in sent) {
-      await tellWorking(order, pass);
+      await tellWorking(callerOf(order), pass.probe_id);
       return { ...sent.result, reservation_id: pass.reservation_id };
     }
     const delayMs = await answerFailure(order, { ...sent, pass, tries });
@@ -92,11 +82,6 @@ async function send(order: TextOrder, { lease_id }: Pass): Promise<Sent> {
   return { result };
 }
 
-async function tellWorking({ context, provider }: PaidOrder, { probe_id }: Pass): Promise<void> {
-  const hasClosed = await closeCircuit(context.database, { provider: provider.name, probe_id });
-  if (hasClosed) context.log.info({ provider: provider.name }, "provider works again");
-}
-
 interface Failure extends Refusal {
   pass: Pass;
   tries: number;
@@ -110,16 +95,16 @@ async function answerFailure(order: TextOrder, failure: Failure): Promise<number
   const account = mayBeBilled ? recordLostSpend : releaseBudget;
   await account(context.database, pass.reservation_id);
   if (context.signal.aborted || blame === "ours") {
-    await endProbe(order, pass);
+    await endProbe(callerOf(order), pass.probe_id);
     throw error;
   }
   switch (blame) {
     case "pace":
-      await endProbe(order, pass);
+      await endProbe(callerOf(order), pass.probe_id);
       if (tries > MOST_TRIES || pauseMs > context.paid.longestWaitMs) throw new Deferral(toAppError(error), pauseMs);
       return pauseMs;
     case "input":
-      await tellWorking(order, pass);
+      await tellWorking(callerOf(order), pass.probe_id);
       throw error;
     case "account":
     case "provider":
@@ -127,35 +112,19 @@ async function answerFailure(order: TextOrder, failure: Failure): Promise<number
   }
 }
 
-async function endProbe({ context, provider }: PaidOrder, { probe_id }: Pass): Promise<void> {
-  if (probe_id !== undefined) await releaseProbe(context.database, { provider: provider.name, probe_id });
-}
-
 async function answerFault(
   order: TextOrder,
   { error, pass, tries, isLasting }: Failure & { error: AppError; isLasting: boolean },
 ): Promise<number> {
-  const { context, provider } = order;
-  const { database, log, paid, random } = context;
-  const { is_open, has_opened, wait_ms } = await recordProviderFault(database, {
-    provider: provider.name,
-    probe_id: pass.probe_id,
-    threshold: isLasting ? 1 : FAULTS_UNTIL_OPEN,
-    openMs: OPEN_MS,
-    longestOpenMs: LONGEST_OPEN_MS,
-    retryAfterMs: error.retryAfterMs,
-    ...(isLasting ? { code: error.code, message: error.message } : OUT_OF_ORDER),
-  });
-  if (has_opened) log.error({ err: error, provider: provider.name, wait_ms }, "provider is out of order");
+  const { paid, random } = order.context;
+  const { probe_id } = pass;
+  const outage = await tellFault(callerOf(order), { error, probe_id, isLasting, message: OUT_OF_ORDER });
   // The next look at the circuit defers the job and tells why.
-  if (is_open) return 0;
+  if (outage !== undefined) return 0;
   const { retryAfterMs } = error;
   const delayMs = backoffMs({ retryCount: tries - 1, baseMs: paid.retryBaseDelayMs, retryAfterMs, random });
   if (!isRetryable(error) || tries >= MOST_TRIES || delayMs > paid.longestWaitMs) throw error;
   return delayMs;
 }
 
-const OUT_OF_ORDER = {
-  code: "provider_circuit_open",
-  message: "The embedding service failed several times in a row. Documents wait until it works again.",
-};
+const OUT_OF_ORDER = "The embedding service failed several times in a row. Documents wait until it works again.";

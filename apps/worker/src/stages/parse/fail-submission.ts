@@ -1,4 +1,4 @@
-import { endSubmission, type Submission } from "@pipeline/db";
+import { endSubmission, type Queryable, type Submission } from "@pipeline/db";
 import { type AppError, isRetryable } from "@pipeline/runtime";
 import type { StageOutcome } from "../../stage-handler.ts";
 import { PROVIDER, type Step } from "./llamaparse-step.ts";
@@ -23,15 +23,17 @@ export function isReplaceable({ context, setup }: Step, error: AppError): boolea
   return setup.fallback === "local" && context.isLastAttempt && isRetryable(error);
 }
 
-/** Reads the document here in the provider's place, and says so in the event, in its notes and beside the pages. */
+/**
+ * Reads the document here in the provider's place, and says so in the event, in its notes and beside the pages. The
+ * submission is the one that this replaces, where one was begun.
+ */
 export async function fallBack(
   { job, context }: Step,
-  { submission_id, provider_job_id, attempt_age_ms }: Submission,
+  submission: Submission | undefined,
   { error, isFree = false }: { error: AppError; isFree?: boolean },
 ): Promise<StageOutcome> {
   const { code } = error;
-  const is_free = isFree || (provider_job_id === null && attempt_age_ms === null);
-  context.log.warn({ err: error, submission_id }, "local parser stands in");
+  context.log.warn({ err: error, submission_id: submission?.submission_id }, "local parser stands in");
   const document = await readLocally(context);
   const note = {
     code: "provider_fallback",
@@ -41,6 +43,15 @@ export async function fallBack(
     document: { ...document, notes: [note, ...document.notes] },
     fallbackCode: code,
     detail: { fallback_for: { provider: PROVIDER, code } },
-    write: (tx) => endSubmission(tx, { submission_id, outcome: "replaced", code, is_free, withdraw: true }),
+    ...(submission === undefined ? {} : { write: (tx) => replaceSubmission(tx, submission, { code, isFree }) }),
   });
+}
+
+function replaceSubmission(
+  tx: Queryable,
+  { submission_id, provider_job_id, attempt_age_ms }: Submission,
+  { code, isFree }: { code: string; isFree: boolean },
+): Promise<void> {
+  const is_free = isFree || (provider_job_id === null && attempt_age_ms === null);
+  return endSubmission(tx, { submission_id, outcome: "replaced", code, is_free, withdraw: true });
 }

@@ -6,7 +6,7 @@ import { CREDITS_PER_PAGE, USD_PER_CREDIT } from "@pipeline/llamaparse";
 import { createLogger } from "@pipeline/runtime";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { makeDue, policyOf, readCodes, workThrough } from "../../worker.fixture.ts";
-import { finishJob, type LlamaParseBench, openLlamaParseBench } from "./llamaparse.fixture.ts";
+import { finishJob, forgetFaults, type LlamaParseBench, openLlamaParseBench } from "./llamaparse.fixture.ts";
 import { withdrawSubmissions } from "./withdraw-submissions.ts";
 
 let bench: LlamaParseBench;
@@ -83,6 +83,7 @@ it("what was refused or failed at the provider is free, and what may be billed c
   await bench.submit(policyOf(1));
   await workThrough(openWorker());
   expect(await getSpendingToday(bench.database)).toMatchObject({ spent_usd: 0, reserved_usd: 0 });
+  await forgetFaults(bench.database);
   const failing = await bench.submit(`${policyOf(1)} emulate:PDF_IS_PROTECTED`);
   await workThrough(openWorker());
   emulator.finishJobs();

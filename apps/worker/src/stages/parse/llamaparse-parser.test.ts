@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { cancelJob, findPageSource, listPages, redriveJobs } from "@pipeline/db";
+import { cancelJob, findPageSource, listCircuits, listPages, redriveJobs } from "@pipeline/db";
 import { readJob } from "@pipeline/db/testing";
 import { createLogger, AppError } from "@pipeline/runtime";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { makeDue, policyOf, readCodes, workThrough } from "../../worker.fixture.ts";
 import {
+  endOpenTime,
   finishJob,
   KEY,
   type LlamaParseBench,
@@ -178,21 +179,20 @@ describe("a document for LlamaParse", () => {
     expect(emulator.stats().jobs).toHaveLength(2);
   });
 
-  it("that is refused at the upload fails with that, and a redrive sends it anew", async () => {
+  it("that is refused at the upload fails with that, and is no sign of an outage", async () => {
     const emulator = await bench.start();
-    emulator.failNext("quota", { route: SENT });
-    const upload = await bench.submit(policyOf(1));
+    const upload = await bench.submit(`${policyOf(1)} emulate:upload_status=413`);
     const { job_id } = upload.job;
-    const worker = bench.openWorker();
-    await workThrough(worker);
+    await workThrough(bench.openWorker());
     expect(await jobOf(job_id)).toMatchObject({
       state: "deadletter",
-      last_error: { code: "llamaparse_quota_exhausted", retryable: false },
+      last_error: { code: "llamaparse_too_large", retryable: false },
     });
-    await bench.database.transaction((tx) => redriveJobs(tx, { filter: { limit: 1 }, correlation_id: "test" }));
-    await finishJob(bench, { job_id, worker, emulator });
-    expect(await jobOf(job_id)).toMatchObject({ state: "done" });
-    expect(emulator.stats().jobs).toHaveLength(1);
+    expect(await readSubmissions(bench.database, job_id)).toMatchObject([
+      { outcome: "failed", code: "llamaparse_too_large" },
+    ]);
+    expect(await listCircuits(bench.database)).toEqual([]);
+    expect(emulator.stats().jobs).toEqual([]);
   });
 });
 
@@ -213,14 +213,14 @@ describe("faults of the provider", () => {
     expect(emulator.stats()).toMatchObject({ paid_again_count: 0, files: [{ job_count: 1, lost_count: 1 }] });
   });
 
-  it("that outlast the retries fail the job, which a redrive takes up where it was", async () => {
+  it("that are one document's alone and outlast the retries fail it, which a redrive takes up where it was", async () => {
     const emulator = await bench.start();
     const upload = await bench.submit(policyOf(1));
     const { job_id } = upload.job;
     const worker = bench.openWorker();
     await workThrough(worker);
     emulator.failNext("server_error", { route: ASKED, times: 10 });
-    await finishJob(bench, { job_id, worker, emulator });
+    await finishJob(bench, { job_id, worker, emulator, areOthersServed: true });
     expect(await jobOf(job_id)).toMatchObject({ state: "deadletter", last_error: { code: "llamaparse_unavailable" } });
     expect(await readCodes(bench.database, upload)).toHaveLength(4);
     expect(await readSubmissions(bench.database, job_id)).toMatchObject([{ outcome: null }]);
@@ -238,7 +238,7 @@ describe("faults of the provider", () => {
     const worker = bench.openWorker({ fallback: "local" });
     await workThrough(worker);
     emulator.failNext("server_error", { route: ASKED, times: 10 });
-    await finishJob(bench, { job_id, worker, emulator });
+    await finishJob(bench, { job_id, worker, emulator, areOthersServed: true });
     expect(await jobOf(job_id)).toMatchObject({ state: "done" });
     // Three retries, and at the fourth fault the other parser.
     expect(await readCodes(bench.database, upload)).toEqual(Array(3).fill("llamaparse_unavailable"));
@@ -258,7 +258,7 @@ describe("faults of the provider", () => {
     expect(await readSubmissions(bench.database, job_id)).toMatchObject([{ outcome: "replaced", is_cancelled: true }]);
   });
 
-  it("let nobody stand in for an account that is shut, and the submission is as good as before once it is open", async () => {
+  it("of the account let nobody stand in for what was sent, and cost no attempt until it is open again", async () => {
     const emulator = await bench.start({ apiKeys: [KEY] });
     const upload = await bench.submit(policyOf(1));
     const { job_id } = upload.job;
@@ -267,10 +267,12 @@ describe("faults of the provider", () => {
     const shut = bench.createClient({ apiKey: "llx-another-key" });
     await workThrough(bench.openWorker({ client: shut, fallback: "local" }));
     expect(await jobOf(job_id)).toMatchObject({
-      state: "deadletter",
-      last_error: { code: "llamaparse_unauthorized", retryable: false },
+      state: "retryable",
+      retry_count: 0,
+      last_error: { code: "llamaparse_unauthorized", retryable: true },
     });
-    await bench.database.transaction((tx) => redriveJobs(tx, { filter: { limit: 1 }, correlation_id: "test" }));
+    await endOpenTime(bench.database);
+    await makeDue(bench.database, job_id);
     await finishJob(bench, { job_id, worker: bench.openWorker(), emulator });
     expect(await jobOf(job_id)).toMatchObject({ state: "done" });
     expect(emulator.stats().jobs).toHaveLength(1);

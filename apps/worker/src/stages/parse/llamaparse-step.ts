@@ -2,12 +2,15 @@ import type { LlamaParseSetup } from "@pipeline/composition";
 import { type Claim, type Look, recordLook, type Submission } from "@pipeline/db";
 import { type CallOptions, USD_PER_CREDIT } from "@pipeline/llamaparse";
 import type { StageContext, Wait } from "../../stage-handler.ts";
+import type { Caller } from "../provider-circuit.ts";
 
 /** One call of the parse stage. */
 export interface Step {
   job: Claim;
   context: StageContext;
   setup: LlamaParseSetup;
+  /** Set where this step tries whether the provider works again. */
+  probe_id: string | undefined;
 }
 
 /** A submission that the provider has answered. */
@@ -17,6 +20,11 @@ export type Submitted = Submission & { provider_job_id: string };
 export const SUBMIT_AGAIN = "submit again";
 
 export const PROVIDER = "llamaparse";
+
+/** Who asks, as the circuit knows them. */
+export function callerOf({ context }: Pick<Step, "context">): Caller {
+  return { context, provider: PROVIDER };
+}
 
 export function usdOf(credits: number): number {
   return credits * USD_PER_CREDIT;

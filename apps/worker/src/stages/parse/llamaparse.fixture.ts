@@ -49,6 +49,7 @@ export async function openLlamaParseBench(): Promise<LlamaParseBench> {
     clear: async () => {
       await bench.clear();
       await bench.database.run(`delete from ${bench.database.schema}.provider_jobs`);
+      await forgetFaults(bench.database);
       await closeEmulators();
     },
     close: async () => {
@@ -58,20 +59,37 @@ export async function openLlamaParseBench(): Promise<LlamaParseBench> {
   };
 }
 
+interface FinishedJob {
+  job_id: string;
+  worker: Worker;
+  emulator?: LlamaParse;
+  rounds?: number;
+  /** The provider answers for other documents meanwhile, so that its faults are this one's alone. */
+  areOthersServed?: boolean;
+}
+
 /** Lets every time that the job waits for come, until it is at its end or has been looked at so often. */
-export async function finishJob(
-  bench: Pick<LlamaParseBench, "database">,
-  job: { job_id: string; worker: Worker; emulator?: LlamaParse; rounds?: number },
-): Promise<void> {
-  const { job_id, worker, emulator, rounds = 30 } = job;
+export async function finishJob(bench: Pick<LlamaParseBench, "database">, job: FinishedJob): Promise<void> {
+  const { job_id, worker, emulator, rounds = 30, areOthersServed = false } = job;
   for (let round = 0; round < rounds; round += 1) {
     await workThrough(worker);
     const { state } = await readJob(bench.database, job_id);
     if (state !== "waiting" && state !== "retryable") return;
     await emulator?.settled();
     await settleAttempts(bench.database);
+    await (areOthersServed ? forgetFaults(bench.database) : endOpenTime(bench.database));
     await makeDue(bench.database, job_id);
   }
+}
+
+/** Lets the time come at which one request tries whether the provider works again. */
+export async function endOpenTime(database: Database): Promise<void> {
+  await database.run(`update ${database.schema}.provider_circuits set open_until = now() where opened_at is not null`);
+}
+
+/** As if the provider had answered another document. */
+export async function forgetFaults(database: Database): Promise<void> {
+  await database.run(`delete from ${database.schema}.provider_circuits`);
 }
 
 /** What was sent before now has had its time to become a job. */

@@ -1,10 +1,18 @@
 import { countLostSubmissions, endSubmission } from "@pipeline/db";
-import { CREDITS_PER_PAGE, isEnded, longestJobMs, type ProviderResult, TIERS } from "@pipeline/llamaparse";
+import {
+  CREDITS_PER_PAGE,
+  isEnded,
+  judgeLlamaParseFailure,
+  longestJobMs,
+  type ProviderResult,
+  TIERS,
+} from "@pipeline/llamaparse";
 import { AppError, LIMITS } from "@pipeline/runtime";
 import type { StageOutcome } from "../../stage-handler.ts";
-import { isFault } from "./answer-fault.ts";
+import { tellWorking } from "../provider-circuit.ts";
 import { failSubmission } from "./fail-submission.ts";
 import {
+  callerOf,
   callOptions,
   PROVIDER,
   type Step,
@@ -23,8 +31,10 @@ const LONGEST_LOOK_MS = 60_000;
 export async function lookAtJob(step: Step, submission: Submitted): Promise<StageOutcome | typeof SUBMIT_AGAIN> {
   try {
     const job = await step.setup.client.status(submission.provider_job_id, callOptions(step));
+    if (isEnded(job) && job.failure === null) return await collect(step, submission);
+    await tellWorking(callerOf(step), step.probe_id);
     if (job.failure !== null) return await failSubmission(step, submission, { error: job.failure, isFree: true });
-    return isEnded(job) ? await collect(step, submission) : await waitForEnd(step, submission);
+    return await waitForEnd(step, submission);
   } catch (error) {
     if (error instanceof AppError && error.code === NOT_FOUND) return resubmit(step, submission, error);
     throw error;
@@ -49,9 +59,11 @@ async function collect(step: Step, submission: Submitted): Promise<StageOutcome>
   try {
     result = await step.setup.client.result(submission.provider_job_id, callOptions(step));
   } catch (error) {
-    if (isVerdict(error)) return failSubmission(step, submission, { error });
-    throw error;
+    if (!isVerdict(error)) throw error;
+    await tellWorking(callerOf(step), step.probe_id);
+    return failSubmission(step, submission, { error });
   }
+  await tellWorking(callerOf(step), step.probe_id);
   const cost = costOf(result, submission);
   return storeDocument(step.job, {
     document: result.document,
@@ -69,17 +81,13 @@ async function collect(step: Step, submission: Submitted): Promise<StageOutcome>
   });
 }
 
-/** They say something of our account, not of the document: once that is mended, the submission is as good as before. */
-const ACCOUNT_FAULTS: ReadonlySet<string> = new Set([
-  "llamaparse_unauthorized",
-  "llamaparse_quota_exhausted",
-  "llamaparse_rejected",
-]);
+/** It says something of our request, not of the document: once that is mended, the submission is as good as before. */
+const REJECTED = "llamaparse_rejected";
 
 /** Whether asking for the result once more would lead to the same. */
 function isVerdict(error: unknown): error is AppError {
-  if (!(error instanceof AppError) || error.code === NOT_FOUND) return false;
-  return !ACCOUNT_FAULTS.has(error.code) && !isFault(error);
+  if (!(error instanceof AppError) || error.code === NOT_FOUND || error.code === REJECTED) return false;
+  return judgeLlamaParseFailure(error) === "none";
 }
 
 /** Until billing has settled the provider says 0 or nothing; the price is per page that was read. */
@@ -102,6 +110,7 @@ async function resubmit(
 ): Promise<StageOutcome | typeof SUBMIT_AGAIN> {
   const { job, context } = step;
   const { submission_id } = submission;
+  await tellWorking(callerOf(step), step.probe_id);
   if ((await countLostSubmissions(context.database, job)) >= MOST_LOST) {
     return failSubmission(step, submission, { error });
   }

@@ -1,13 +1,28 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { beginAttempt, openSubmission, storeProviderJob, type Submission } from "@pipeline/db";
-import { CREDITS_PER_PAGE, isEnded, type ProviderJob, type WebhookTarget } from "@pipeline/llamaparse";
-import { AppError, isRetryable, LIMITS } from "@pipeline/runtime";
+import { beginAttempt, openSubmission, recordRefusal, storeProviderJob, type Submission } from "@pipeline/db";
+import {
+  CREDITS_PER_PAGE,
+  isEnded,
+  judgeLlamaParseFailure,
+  type ProviderJob,
+  wasRefused,
+  type WebhookTarget,
+} from "@pipeline/llamaparse";
+import { AppError, LIMITS } from "@pipeline/runtime";
 import type { VerifiedFile } from "../../claim-file.ts";
 import type { StageOutcome } from "../../stage-handler.ts";
+import { tellWorking } from "../provider-circuit.ts";
 import { setAside } from "../set-aside.ts";
-import { answerFault } from "./answer-fault.ts";
 import { failSubmission } from "./fail-submission.ts";
-import { callOptions, PROVIDER, type Step, type SUBMIT_AGAIN, usdOf, waitForProvider } from "./llamaparse-step.ts";
+import {
+  callerOf,
+  callOptions,
+  PROVIDER,
+  type Step,
+  type SUBMIT_AGAIN,
+  usdOf,
+  waitForProvider,
+} from "./llamaparse-step.ts";
 import { FIRST_LOOK_MS, lookAtJob } from "./look-at-job.ts";
 
 /**
@@ -70,11 +85,11 @@ export async function submit(
   if (!isNew) await context.save((tx) => beginAttempt(tx, submission));
   const sent = await send(step, submission, file);
   if (!(sent instanceof AppError)) return keep(step, submission, sent);
-  if (isRetryable(sent)) return answerFault(step, submission, { thrown: sent, isRefused: true });
+  await tellWorking(callerOf(step), step.probe_id);
   return failSubmission(step, submission, { error: sent, isFree: true });
 }
 
-/** Answers with an error where the provider refused, so that there is certainly no job. */
+/** Answers with an error where the provider refuses this document. Throws what says nothing of the document. */
 async function send(step: Step, submission: Submission, file: VerifiedFile): Promise<ProviderJob | AppError> {
   const webhook = webhookFor(step, submission);
   try {
@@ -83,7 +98,9 @@ async function send(step: Step, submission: Submission, file: VerifiedFile): Pro
       callOptions(step),
     );
   } catch (error) {
-    if (error instanceof AppError && (!isRetryable(error) || error.kind === "rate_limited")) return error;
+    if (!(error instanceof AppError)) throw error;
+    if (judgeLlamaParseFailure(error) === "none") return error;
+    if (wasRefused(error)) await step.context.save((tx) => recordRefusal(tx, submission));
     throw error;
   }
 }
@@ -100,6 +117,7 @@ async function keep(
 ): Promise<StageOutcome | typeof SUBMIT_AGAIN> {
   const stored = { submission_id: submission.submission_id, provider_job_id: provided.id };
   await step.context.save((tx) => storeProviderJob(tx, stored));
+  await tellWorking(callerOf(step), step.probe_id);
   const submitted = { ...submission, ...stored, submitted_age_ms: 0, fault_count: 0 };
   if (isEnded(provided)) return lookAtJob(step, submitted);
   return waitForProvider(step, submitted, { delayMs: FIRST_LOOK_MS, result: "unfinished" });
