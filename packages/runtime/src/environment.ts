@@ -78,7 +78,7 @@ export const environmentSchema = z.object({
     .string()
     .regex(/^(latest|\d{4}-\d{2}-\d{2})$/, { error: "is neither a date nor latest" })
     .default("latest"),
-  /** What reads a document when LlamaParse's faults outlast the retries; by default nothing does. */
+  /** What reads documents while LlamaParse is out of order, and where its faults outlast the retries; by default nothing does. */
   LLAMAPARSE_FALLBACK: z.enum(["local"]).optional(),
   OPENAI_API_KEY: apiKey.optional(),
   OPENAI_BASE_URL: httpUrl.optional(),
