@@ -98,6 +98,26 @@ test("processing lasts since the last claim of a job in hand, and since a docume
   expect((await getQueueFigures(database)).processing_seconds).toBeGreaterThanOrEqual(900);
 });
 
+test.each([
+  ["queued", true],
+  ["working", true],
+  ["waiting", true],
+  ["retryable", true],
+  ["deadletter", false],
+  ["done", false],
+  ["cancelled", false],
+] as const)("a submission that was left open counts as processing for a %s job: %s", async (state, isCounted) => {
+  const status = state === "done" ? "complete" : "parsing";
+  const job = await insertJobInState(database, { state, status });
+  await database.run(
+    `insert into ${database.schema}.provider_jobs (submission_id, job_id, provider, tier, version, webhook_secret, created_at)
+     values ($1, $2, 'llamaparse', 'fast', 'latest', 'x', now() - interval '900 s')`,
+    [randomUUID(), job],
+  );
+  const seconds = (await getQueueFigures(database)).processing_seconds ?? 0;
+  expect(seconds >= 900).toBe(isCounted);
+});
+
 test("a worker that missed its heartbeats is not alive, and it is known how long ago one was heard", async () => {
   await openSession(database, { worker_name: "w", hostname: "h", pid: 1, leaseMs: -1_000 });
   await database.run(`update ${database.schema}.worker_sessions set heartbeat_at = now() - interval '70 s'`);

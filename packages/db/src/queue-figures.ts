@@ -69,10 +69,8 @@ export function getQueueFigures(db: Queryable): Promise<QueueFigures> {
        (select ${age("min(created_at)")} from deferred where state = 'retryable') as retryable_seconds,
        (select ${age("created_at")} from ${schema}.upload_jobs where is_dead_letter order by seq limit 1)
          as deadletter_seconds,
-       greatest((select ${age("min(claimed_at)")} from held), (
-         select ${age("min(created_at)")} from (
-           select created_at from ${schema}.provider_jobs where ended_at is null limit ${MOST_DEFERRED_COUNTED}) p
-       )) as processing_seconds,
+       greatest((select ${age("min(claimed_at)")} from held),
+         (select ${age("min(created_at)")} from (${submissionsInUse(schema)}) p)) as processing_seconds,
        (select count(*) from dead_lately where finished_at > now() - interval '${RECENT_MINUTES} min')
          as recent_deadletter_count,
        (select count(*) from ${schema}.worker_sessions where ended_at is null and expires_at > now())
@@ -94,6 +92,18 @@ function heldJobs(schema: string): string {
          offset 0
        ) j
        group by j.job_id limit ${MOST_DEFERRED_COUNTED}`;
+}
+
+/** A job at its end can leave its submission open: a dead letter keeps it for a redrive, and nobody waits for it. */
+function submissionsInUse(schema: string): string {
+  return `
+       select p.created_at from ${schema}.provider_jobs p
+       cross join lateral (
+         select j.state from ${schema}.upload_jobs j where j.job_id = p.job_id
+         offset 0
+       ) j
+       where p.ended_at is null and j.state in ('queued', 'working', 'waiting', 'retryable')
+       limit ${MOST_DEFERRED_COUNTED}`;
 }
 
 const spentRow = z.object({
