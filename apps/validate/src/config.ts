@@ -5,12 +5,14 @@ import { environmentSchema } from "@pipeline/runtime";
 
 const PROJECT_ROOT = join(import.meta.dirname, "../../..");
 
-/** What tokens can be made with, from the environment; an empty value counts as unset. */
+/** What is known of the deployment from the environment; an empty value counts as unset. */
 export interface ValidateConfig {
   jwtSecret: string | undefined;
   supabaseUrl: string | undefined;
   serviceKey: string | undefined;
+  metricsToken: string | undefined;
   schemaName: string;
+  maxRetries: number;
 }
 
 /** Throws ZodError where a variable is malformed. Of a local stack the secret is the one in DATA_DIR. */
@@ -21,7 +23,9 @@ export async function loadValidateConfig(deploymentUrl: string): Promise<Validat
       SUPABASE_URL: true,
       SUPABASE_JWT_SECRET: true,
       SUPABASE_SERVICE_ROLE_KEY: true,
+      METRICS_TOKEN: true,
       DATABASE_SCHEMA: true,
+      WORKER_MAX_RETRIES: true,
       DATA_DIR: true,
     })
     .parse(given);
@@ -31,7 +35,9 @@ export async function loadValidateConfig(deploymentUrl: string): Promise<Validat
       jwtSecret ?? (supabaseUrl === undefined ? await localSecret(deploymentUrl, environment.DATA_DIR) : undefined),
     supabaseUrl,
     serviceKey: environment.SUPABASE_SERVICE_ROLE_KEY,
+    metricsToken: environment.METRICS_TOKEN,
     schemaName: environment.DATABASE_SCHEMA,
+    maxRetries: environment.WORKER_MAX_RETRIES,
   };
 }
 

@@ -11,6 +11,7 @@ import { expect, vi } from "vitest";
 import { healthAnswer } from "./health-answer.ts";
 
 export const JWT_SECRET = "signs-the-tokens-of-the-validated-deployment";
+export const WORKER_MAX_RETRIES = 20;
 const ROOT = join(import.meta.dirname, "../../..");
 
 /** API and worker in processes of their own, on a database of their own, with an embedding provider that can be disturbed. */
@@ -44,7 +45,7 @@ export async function startDeployment(): Promise<TestDeployment> {
     SUPABASE_JWT_SECRET: JWT_SECRET,
     OPENAI_BASE_URL: openai.baseUrl,
     OPENAI_API_KEY: "sk-of-the-emulator",
-    WORKER_MAX_RETRIES: "20",
+    WORKER_MAX_RETRIES: String(WORKER_MAX_RETRIES),
     LOG_LEVEL: "error",
   };
   const run = (app: string, more: Record<string, string> = {}): ChildProcess =>

@@ -15,6 +15,8 @@ export interface ValidationSettings {
   maxLatencyMs: number;
   /** How long the test document may take to become searchable. */
   documentTimeoutMs: number;
+  /** What its workers are configured with; a job that counts more is a violated invariant. */
+  maxRetries: number;
 }
 
 /** The running deployment as the checks see it. */
@@ -73,5 +75,7 @@ export function needToken(token: string | undefined, what: string): string {
 
 export const USER_TOKEN = "a user's token (--token, or SUPABASE_JWT_SECRET to make one)";
 export const OTHER_TOKEN = "a second user's token (--other-token, or SUPABASE_JWT_SECRET to make one)";
+/** Not the service key: the API takes no other token for its metrics. */
+export const METRICS_TOKEN = "the token for metrics (--metrics-token, or METRICS_TOKEN)";
 export const SERVICE_TOKEN = "the service key (--service-key, or SUPABASE_JWT_SECRET to make a token)";
 export const DATABASE_URL = "the database (--database-url)";

@@ -7,9 +7,10 @@ import { loadValidateConfig, type ValidateConfig } from "./config.ts";
 import { createProgress } from "./progress.ts";
 import { runValidation, type Validation } from "./run-validation.ts";
 import { prepareTokens } from "./tokens.ts";
-import { resultOf, writeReport } from "./write-report.ts";
+import { explainIncomplete, type Result, resultOf, writeReport } from "./write-report.ts";
 
 const COULD_NOT_RUN = 2;
+const EXIT_CODES: Readonly<Record<Result, number>> = { PASS: 0, FAIL: 1, INCOMPLETE: COULD_NOT_RUN };
 
 const seconds = z.coerce.number().positive().max(3_600);
 const optionsSchema = z.object({
@@ -19,6 +20,7 @@ const optionsSchema = z.object({
   token: z.string().min(1).optional(),
   otherToken: z.string().min(1).optional(),
   serviceKey: z.string().min(1).optional(),
+  metricsToken: z.string().min(1).optional(),
   databaseUrl: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
   schema: z.string().optional(),
   environment: z.enum(ENVIRONMENTS).optional(),
@@ -40,7 +42,8 @@ await new Command("validate")
     "a user's token; made with SUPABASE_JWT_SECRET, or a local stack's own secret, if not given",
   )
   .option("--other-token <token>", "another user's token")
-  .option("--service-key <key>", "for /admin and closed metrics; SUPABASE_SERVICE_ROLE_KEY if not given")
+  .option("--service-key <key>", "for /admin: queue and alerts; SUPABASE_SERVICE_ROLE_KEY if not given")
+  .option("--metrics-token <token>", "for metrics that are not open to everybody; METRICS_TOKEN if not given")
   .option("--database-url <url>", "look into its database as well, as its owner; everything is taken back")
   .option("--schema <name>", "the schema there; DATABASE_SCHEMA if not given")
   .option("--environment <name>", `what it must say that it is: ${ENVIRONMENTS.join(", ")}`)
@@ -49,7 +52,7 @@ await new Command("validate")
   .option("--max-latency-ms <ms>", "how long 95 of 100 requests may take at most", "2000")
   .addHelpText(
     "after",
-    "\nOne small document is uploaded and deleted again. Exits with 0 when nothing failed, 1 when something did, 2 when it could not run.",
+    "\nOne small document is uploaded and deleted again. Exits with 0 when nothing failed, 1 when something did, 2 when it could not run, or\ncould not take the document through.",
   )
   // Commander's own 1 for a wrong option would say that the deployment is at fault.
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : COULD_NOT_RUN))
@@ -72,16 +75,20 @@ async function validate(options: Options): Promise<number> {
   const database = openDatabase(options, config);
   try {
     const validation = await walk(options, config, database);
-    if (options.json)
-      process.stdout.write(`${JSON.stringify({ result: resultOf(validation), ...validation }, null, 2)}\n`);
+    if (options.json) process.stdout.write(`${JSON.stringify(describe(validation), null, 2)}\n`);
     if (options.report !== undefined) {
       await writeFile(options.report, writeReport(validation));
       process.stderr.write(`Report: ${options.report}\n`);
     }
-    return resultOf(validation) === "PASS" ? 0 : 1;
+    return EXIT_CODES[resultOf(validation)];
   } finally {
     await database?.close();
   }
+}
+
+function describe(validation: Validation) {
+  const missing = explainIncomplete(validation);
+  return { result: resultOf(validation), ...(missing === undefined ? {} : { missing }), ...validation };
 }
 
 async function walk(options: Options, config: ValidateConfig, database: Database | undefined): Promise<Validation> {
@@ -95,12 +102,20 @@ async function walk(options: Options, config: ValidateConfig, database: Database
   const progress = createProgress(options.json ? undefined : process.stdout);
   const { url, environment, origin, maxLatencyMs, documentSeconds } = options;
   const validation = await runValidation({
-    settings: { url, environment, origin, maxLatencyMs, documentTimeoutMs: documentSeconds * 1_000 },
+    settings: {
+      url,
+      environment,
+      origin,
+      maxLatencyMs,
+      documentTimeoutMs: documentSeconds * 1_000,
+      maxRetries: config.maxRetries,
+    },
     tokens: await prepareTokens({
       ...config,
       token: options.token,
       otherToken: options.otherToken,
       serviceKey: options.serviceKey ?? config.serviceKey,
+      metricsToken: options.metricsToken ?? config.metricsToken,
     }),
     database,
     onFinding: progress.show,

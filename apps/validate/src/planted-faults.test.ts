@@ -2,7 +2,7 @@ import { rename, rm, writeFile } from "node:fs/promises";
 import { migrate, openPostgres, pauseClaims, resumeClaims } from "@pipeline/db";
 import { hasParallelConnections } from "@pipeline/db/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { JWT_SECRET, startDeployment, type TestDeployment } from "./deployment.fixture.ts";
+import { JWT_SECRET, startDeployment, type TestDeployment, WORKER_MAX_RETRIES } from "./deployment.fixture.ts";
 import type { Section } from "./finding.ts";
 import { type GatewayFaults, openGateway } from "./gateway.fixture.ts";
 import { runValidation, type Validation } from "./run-validation.ts";
@@ -124,6 +124,15 @@ const FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: "a paused queue, to who sees the database alone",
+    sections: ["Job queue"],
+    named: /FAIL \| Workers may claim jobs \| queue_paused: .* by operator: planted/,
+    plant: async () => {
+      await pauseClaims(deployment.database, { paused_by: "operator", reason: "planted" });
+      return { tokens: { service: undefined }, mend: async () => void (await resumeClaims(deployment.database)) };
+    },
+  },
+  {
     name: "a clock that is an hour fast",
     sections: ["Security"],
     named: /FAIL \| Its clock is right \| clock_skew: it is 36\d\d s off/,
@@ -194,7 +203,13 @@ describe.skipIf(!hasParallelConnections())(
 );
 
 function tokensOf(): Promise<Tokens> {
-  const none = { token: undefined, otherToken: undefined, serviceKey: undefined, supabaseUrl: undefined };
+  const none = {
+    token: undefined,
+    otherToken: undefined,
+    serviceKey: undefined,
+    supabaseUrl: undefined,
+    metricsToken: undefined,
+  };
   return prepareTokens({ ...none, jwtSecret: JWT_SECRET });
 }
 
@@ -220,6 +235,7 @@ async function validate(input: {
         // How fast the machine is that runs the tests is not the subject.
         maxLatencyMs: 60_000,
         documentTimeoutMs: input.documentTimeoutMs ?? 2_000,
+        maxRetries: WORKER_MAX_RETRIES,
       },
       tokens: { ...(await tokensOf()), ...input.tokens },
       database,

@@ -1,6 +1,6 @@
 import type { Finding } from "./finding.ts";
 import type { Validation } from "./run-validation.ts";
-import { countVerdicts, resultOf } from "./write-report.ts";
+import { countVerdicts, explainIncomplete, resultOf } from "./write-report.ts";
 
 /** Shows each finding as it comes, under its section's name; without a stream it shows nothing. */
 export function createProgress(stream: { write(text: string): unknown } | undefined) {
@@ -14,6 +14,8 @@ export function createProgress(stream: { write(text: string): unknown } | undefi
     },
     end: (validation: Validation): void => {
       stream?.write(`\n${resultOf(validation)}: ${countVerdicts(validation.findings)}, in ${validation.seconds} s.\n`);
+      const missing = explainIncomplete(validation);
+      if (missing !== undefined) stream?.write(`  Missing: ${missing}\n`);
     },
   };
 }

@@ -7,6 +7,8 @@ export interface Tokens {
   /** Of somebody else. */
   otherUser: string | undefined;
   service: string | undefined;
+  /** What `/metrics` asks for. */
+  metrics: string | undefined;
   /** Signed with the right key, and too old. */
   expired: string | undefined;
   /** As `user` should be, signed with a key that is not the deployment's. */
@@ -21,6 +23,7 @@ export interface TokenSources {
   token: string | undefined;
   otherToken: string | undefined;
   serviceKey: string | undefined;
+  metricsToken: string | undefined;
 }
 
 const LIFE_SECONDS = 3_600;
@@ -43,6 +46,7 @@ export async function prepareTokens(sources: TokenSources): Promise<Tokens> {
           { secret, seconds: LIFE_SECONDS },
         ),
       )),
+    metrics: sources.metricsToken,
     expired: await withSecret(jwtSecret, (secret) => user(secret, -LIFE_SECONDS)),
     forged: await user(`forged-${randomUUID()}`),
     published: await user(PUBLISHED_SECRET),

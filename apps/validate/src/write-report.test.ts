@@ -46,7 +46,20 @@ it("the report has the guide's parts, and says what failed, what to do and what 
   expect(report).toContain("- Not looked at: B: needs d");
 });
 
-it("a walk that was stopped has not passed", () => {
+it("a walk that was stopped is incomplete", () => {
   expect(resultOf({ findings: [passed], is_complete: true })).toBe("PASS");
-  expect(resultOf({ findings: [passed], is_complete: false })).toBe("FAIL");
+  expect(resultOf({ findings: [passed], is_complete: false })).toBe("INCOMPLETE");
+});
+
+it("a walk that took no document through is incomplete, says what it lacked, and fails where anything did", () => {
+  const section = "End-to-end document";
+  const skipped: Finding = { ...passed, section, title: "A", verdict: "SKIP", detail: "needs --token" };
+  const elsewhere: Finding = { ...skipped, section: "Database" };
+  const failed: Finding = { ...passed, verdict: "FAIL" };
+  expect(resultOf({ findings: [passed, elsewhere], is_complete: true })).toBe("PASS");
+  expect(resultOf({ findings: [passed, skipped], is_complete: true })).toBe("INCOMPLETE");
+  expect(resultOf({ findings: [failed, skipped], is_complete: true })).toBe("FAIL");
+  const report = writeReport({ ...facts, findings: [passed, skipped] });
+  expect(report).toContain("Result: **INCOMPLETE** (1 passed, 0 failed, 1 skipped)");
+  expect(report).toContain("- Missing: no document was taken through: A: needs --token");
 });

@@ -1,9 +1,15 @@
-import { type Finding, SECTIONS, type Verdict } from "./finding.ts";
+import { type Finding, type Section, SECTIONS, type Verdict } from "./finding.ts";
 import type { Validation } from "./run-validation.ts";
+
+/** INCOMPLETE: nothing failed, and what matters most was not looked at. */
+export type Result = "PASS" | "FAIL" | "INCOMPLETE";
+
+const ESSENTIAL: Section = "End-to-end document";
 
 /** The dated report in Markdown, in the order of the operators' guide: sections, then issues, then recommendations. */
 export function writeReport(validation: Validation): string {
   const { url, environment, build, started_at, seconds, findings, is_complete } = validation;
+  const missing = explainIncomplete(validation);
   return [
     `# Validation of ${url}`,
     "",
@@ -12,6 +18,7 @@ export function writeReport(validation: Validation): string {
     `- Build: ${build}`,
     `- Took: ${seconds} s${is_complete ? "" : ", stopped before its end"}`,
     `- Result: **${resultOf(validation)}** (${countVerdicts(findings)})`,
+    ...(missing === undefined ? [] : [`- Missing: ${missing}`]),
     ...SECTIONS.flatMap((section) => {
       const own = findings.filter((finding) => finding.section === section);
       return own.length === 0 ? [] : ["", `## ${section}`, ""].concat(tableOf(own));
@@ -28,9 +35,19 @@ export function writeReport(validation: Validation): string {
   ].join("\n");
 }
 
-/** PASS only where every check was made that could be, and none has failed. */
-export function resultOf({ findings, is_complete }: Pick<Validation, "findings" | "is_complete">): Verdict {
-  return is_complete && findings.every(({ verdict }) => verdict !== "FAIL") ? "PASS" : "FAIL";
+type Walked = Pick<Validation, "findings" | "is_complete">;
+
+/** PASS only where the walk came to its end, a document went all the way, and nothing has failed. */
+export function resultOf(validation: Walked): Result {
+  if (validation.findings.some(({ verdict }) => verdict === "FAIL")) return "FAIL";
+  return explainIncomplete(validation) === undefined ? "PASS" : "INCOMPLETE";
+}
+
+/** What keeps a walk without failures from being a PASS, and what it would have needed. */
+export function explainIncomplete({ findings, is_complete }: Walked): string | undefined {
+  if (!is_complete) return "the walk was stopped before its end";
+  const skipped = findings.find(({ section, verdict }) => section === ESSENTIAL && verdict === "SKIP");
+  return skipped === undefined ? undefined : `no document was taken through: ${skipped.title}: ${skipped.detail}`;
 }
 
 export function countVerdicts(findings: readonly Finding[]): string {

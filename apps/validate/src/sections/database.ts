@@ -16,7 +16,7 @@ import { needHealth } from "./service-health.ts";
 /** Of everything that compares times, the tokens are the least patient. */
 export const MAX_CLOCK_SKEW_MS = 5_000;
 
-export const database: SectionChecks = async ({ database: db, known }, check) => {
+export const database: SectionChecks = async ({ database: db, known, settings }, check) => {
   await check("The database answers", async () => {
     const health = needHealth(known.health);
     if (health.database === "healthy") return "says /health";
@@ -35,10 +35,15 @@ export const database: SectionChecks = async ({ database: db, known }, check) =>
     });
     return;
   }
-  await checkDirectly(db, check);
+  await checkDirectly(db, { check, maxRetries: settings.maxRetries });
 };
 
-async function checkDirectly(db: Database, check: Check): Promise<void> {
+interface Direct {
+  check: Check;
+  maxRetries: number;
+}
+
+async function checkDirectly(db: Database, { check, maxRetries }: Direct): Promise<void> {
   await check("This checkout knows the schema", async () => `version ${await checkSchemaVersion(db)}`);
   await check("Every table is there", async () => {
     const missing = await listMissingTables(db);
@@ -62,7 +67,8 @@ async function checkDirectly(db: Database, check: Check): Promise<void> {
     throw new Fault("the guide's locking query found no job");
   });
   await check("Every invariant holds", async () => {
-    const violated = (await diagnose(db)).filter(({ severity, total }) => severity === "error" && total > 0);
+    const diagnoses = await diagnose(db, { maxRetries });
+    const violated = diagnoses.filter(({ severity, total }) => severity === "error" && total > 0);
     if (violated.length === 0) return "the doctor found nothing";
     throw new Fault(
       violated.map(({ invariant, title, total }) => `${invariant} ${title}: ${total}`).join("; "),

@@ -1,7 +1,9 @@
 import { countEndedLastHour, type Database, getQueueControl, getQueueStats, listWorkerSessions } from "@pipeline/db";
+import { z } from "zod";
 import type { Check } from "../checklist.ts";
-import { DATABASE_URL, type SectionChecks } from "../deployment.ts";
+import { DATABASE_URL, type Deployment, SERVICE_TOKEN, type SectionChecks } from "../deployment.ts";
 import { Fault, Skipped } from "../finding.ts";
+import { read } from "../http.ts";
 import { needHealth } from "./service-health.ts";
 
 /** The operators' guide: more waiting jobs than this are a backlog, a job in hand for longer is stuck. */
@@ -13,7 +15,8 @@ const MOST_SESSIONS = 100;
 const MAX_FAILED_PERCENT = 5;
 const FEWEST_FAILED = 5;
 
-export const jobQueue: SectionChecks = async ({ database, known }, check) => {
+export const jobQueue: SectionChecks = async (deployment, check) => {
+  const { database, known } = deployment;
   await check("A worker lives", async () => {
     const { workers } = needHealth(known.health);
     if (workers.live_count === null) throw new Fault("the database could not tell");
@@ -26,36 +29,57 @@ export const jobQueue: SectionChecks = async ({ database, known }, check) => {
     }
     return { detail: `${workers.live_count} live`, figures: { live_workers: workers.live_count } };
   });
-  if (database !== undefined) return checkDirectly(database, check);
-  await check("Pause, backlog, stuck jobs, dead workers, failures", async () => {
+  await checkQueue(deployment, check);
+  if (database !== undefined) return checkEnds(database, check);
+  await check("Dead workers, failures", async () => {
     throw new Skipped(`needs ${DATABASE_URL}`);
   });
 };
 
-async function checkDirectly(db: Database, check: Check): Promise<void> {
+/** The part of `/admin/queue` that is judged; the database tells the same. */
+const queueAnswer = z.object({
+  by_state: z.array(z.object({ state: z.string(), job_count: z.number(), idle_seconds: z.number().nullable() })),
+  due_count: z.number(),
+  control: z.object({
+    paused_at: z.union([z.string(), z.date()]).nullable(),
+    paused_by: z.string().nullable(),
+    reason: z.string().nullable(),
+  }),
+});
+type Queue = z.infer<typeof queueAnswer>;
+
+/** What operators see, where the service key is known; else what is in the database. */
+async function readQueue({ api, tokens, database }: Deployment): Promise<Queue> {
+  if (tokens.service !== undefined) {
+    return read(await api("/admin/queue", { token: tokens.service }), 200, queueAnswer);
+  }
+  if (database === undefined) throw new Skipped(`needs ${SERVICE_TOKEN}, or ${DATABASE_URL}`);
+  return { ...(await getQueueStats(database)), control: await getQueueControl(database) };
+}
+
+async function checkQueue(deployment: Deployment, check: Check): Promise<void> {
   await check("Workers may claim jobs", async () => {
-    const { paused_at: at, paused_by: by, reason } = await getQueueControl(db);
+    const { paused_at: at, paused_by: by, reason } = (await readQueue(deployment)).control;
     if (at === null) return "claiming is not paused";
     throw new Fault(
-      `queue_paused: claiming is paused since ${at.toISOString()} by ${by ?? "somebody"}: ${reason ?? "no reason given"}`,
+      `queue_paused: claiming is paused since ${new Date(at).toISOString()} by ${by ?? "somebody"}: ${reason ?? "no reason given"}`,
       "pnpm jobs resume",
     );
   });
   await check("There is no backlog", async () => {
-    const { by_state, due_count } = await getQueueStats(db);
+    const { by_state, due_count } = await readQueue(deployment);
     const waiting = (by_state.find(({ state }) => state === "queued")?.job_count ?? 0) + due_count;
     if (waiting > MAX_BACKLOG) throw new Fault(`${waiting} jobs wait for a worker`, "Start more workers.");
     return { detail: `${waiting} jobs wait for a worker`, figures: { backlog_jobs: waiting } };
   });
   await check("No job is stuck in a worker's hands", async () => {
-    const working = (await getQueueStats(db)).by_state.find(({ state }) => state === "working");
+    const working = (await readQueue(deployment)).by_state.find(({ state }) => state === "working");
     const stillest_seconds = Math.round(working?.idle_seconds ?? 0);
     if (stillest_seconds > MAX_IN_HAND_SECONDS) {
       throw new Fault(`a job in hand has not moved for ${stillest_seconds} s`, "pnpm jobs ls --state working");
     }
     return { detail: `${working?.job_count ?? 0} in hand`, figures: { stillest_seconds } };
   });
-  await checkEnds(db, check);
 }
 
 async function checkEnds(db: Database, check: Check): Promise<void> {
