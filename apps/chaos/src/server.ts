@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { type Database, migrate, openPostgres } from "@pipeline/db";
-import { PostgreSqlContainer } from "@testcontainers/postgresql";
+import { postgresContainer } from "@pipeline/db/postgres-container";
 import { getContainerRuntimeClient } from "testcontainers";
 import { patiently } from "./patience.ts";
 
@@ -18,8 +18,6 @@ export interface Server {
   stop: () => Promise<void>;
 }
 
-const IMAGE = "pgvector/pgvector:pg17";
-
 /** A database on the given server, or a container of this run's own. */
 export async function openServer(url: string | undefined): Promise<Server> {
   return url === undefined ? openContainer() : openOn(url);
@@ -27,7 +25,7 @@ export async function openServer(url: string | undefined): Promise<Server> {
 
 async function openContainer(): Promise<Server> {
   // A fixed port: the engine may choose another one at each start.
-  const started = await new PostgreSqlContainer(IMAGE)
+  const started = await postgresContainer()
     .withExposedPorts({ container: 5432, host: await freePort() })
     // The engine publishes the port on every interface.
     .withPassword(randomUUID())
@@ -41,7 +39,7 @@ async function openContainer(): Promise<Server> {
   return {
     database,
     url: url.toString(),
-    described: `Postgres in a container of ${IMAGE}`,
+    described: "Postgres in a container of its own",
     restart: async (how) => {
       if (how === "restart") await container.restart({ t: 10 });
       else {

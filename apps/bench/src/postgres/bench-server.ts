@@ -1,11 +1,9 @@
 import { randomUUID } from "node:crypto";
 import type { Database } from "@pipeline/db";
-import { PostgreSqlContainer } from "@testcontainers/postgresql";
+import { postgresContainer } from "@pipeline/db/postgres-container";
 import { z } from "zod";
 import { sumContainerCpu } from "../scale/process-cpu.ts";
 import { openBenchDatabase } from "./bench-database.ts";
-
-const IMAGE = "pgvector/pgvector:pg17";
 
 /** Commits are as durable as by default; only checkpoints are kept out of the runs. */
 const SETTINGS = ["listen_addresses=*", "max_wal_size=8GB", "shared_buffers=512MB", "max_connections=200"];
@@ -25,7 +23,7 @@ export interface BenchServer {
 /** The server at `url`, whose user must be allowed to create databases; without one, a container. */
 export async function startBenchServer(url: string | undefined): Promise<BenchServer> {
   if (url !== undefined) return connectServer(url, async () => undefined);
-  const container = await new PostgreSqlContainer(IMAGE)
+  const container = await postgresContainer()
     .withCommand(["postgres", ...SETTINGS.flatMap((setting) => ["-c", setting])])
     .start();
   const stop = async (): Promise<void> => {

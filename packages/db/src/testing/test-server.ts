@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";
-import { PostgreSqlContainer, type StartedPostgreSqlContainer } from "@testcontainers/postgresql";
+import type { StartedPostgreSqlContainer } from "@testcontainers/postgresql";
 import { getContainerRuntimeClient } from "testcontainers";
 import { Client } from "pg";
 import { openEmbedded } from "../embedded.ts";
 import { openPostgres } from "../database.ts";
 import { migrate } from "../migrate.ts";
 import { isPostgresRequired, testDatabaseUrl } from "./config.ts";
+import { postgresContainer } from "./postgres-container.ts";
 
 /** Where tests run, and the migrated database that each test file starts from. */
 export type TestServer =
@@ -25,19 +26,17 @@ export async function startTestServer(templateFile: string): Promise<StartedServ
   if (url) return prepareTemplate(url, "TEST_DATABASE_URL", async () => undefined);
   if (!(await dockerAnswers())) return prepareEmbedded(templateFile, "no TEST_DATABASE_URL, no Docker engine");
   const container = await startContainer();
-  if (!container) return prepareEmbedded(templateFile, `Docker could not start ${IMAGE}`);
+  if (!container) return prepareEmbedded(templateFile, `Docker could not start its container`);
   const stop = async (): Promise<void> => {
     await container.stop();
   };
-  return prepareTemplate(container.getConnectionUri(), `container ${IMAGE}`, stop);
+  return prepareTemplate(container.getConnectionUri(), "container", stop);
 }
-
-const IMAGE = "pgvector/pgvector:pg17";
 
 /** Undefined where the engine answers but cannot get or run the image: offline, or without rights. */
 async function startContainer(): Promise<StartedPostgreSqlContainer | undefined> {
   try {
-    return await new PostgreSqlContainer(IMAGE).start();
+    return await postgresContainer().start();
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     return undefined;
