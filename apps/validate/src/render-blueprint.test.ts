@@ -45,6 +45,9 @@ const { services, envVarGroups } = blueprint.parse(parse(readFileSync(join(ROOT,
 
 /** Of the form that each must have, and of nobody. */
 const SECRETS: Readonly<Record<string, string>> = {
+  MIGRATE_DATABASE_URL: "postgresql://postgres:of-nobody@db.abcdefghijklmnopqrst.supabase.co:5432/postgres",
+  DATABASE_API_PASSWORD: "of-nobody-0123456789",
+  DATABASE_WORKER_PASSWORD: "of-nobody-0123456789",
   DATABASE_URL: "postgresql://pipeline_api:of-nobody@db.abcdefghijklmnopqrst.supabase.co:5432/postgres",
   SUPABASE_URL: "https://abcdefghijklmnopqrst.supabase.co",
   SUPABASE_ANON_KEY: "sb_publishable_of_nobody_0123456789",
@@ -148,6 +151,32 @@ describe("the Render blueprint", () => {
       }
     },
   );
+
+  it("believes the platform's proxies and no more, so that users have an address each", () => {
+    for (const service of services) {
+      const { TRUST_PROXY: proxies } = parseEnvironment(variablesOf(service), appOf(service.type));
+      // A number would have to be that of the proxies before every request; one too many and clients choose their address.
+      expect(proxies).toEqual(expect.arrayContaining(["10.0.0.0/8", "172.64.0.0/13", "2606:4700::/32"]));
+    }
+  });
+
+  it("bounds what paid services may cost, the same for all processes of an environment", () => {
+    for (const service of services) {
+      const { BUDGET_USD_PER_DAY: all, BUDGET_USD_PER_USER_PER_DAY: user } = parseEnvironment(
+        variablesOf(service),
+        appOf(service.type),
+      );
+      expect(user ?? 0).toBeGreaterThan(0);
+      expect(all ?? 0).toBeGreaterThan(user ?? 0);
+    }
+  });
+
+  it("migrates as the owner, and gives that address to nobody but the API's deploy", () => {
+    for (const service of services) {
+      const has = "MIGRATE_DATABASE_URL" in variablesOf(service);
+      expect(has).toBe(service.type === "web");
+    }
+  });
 
   it("migrates with what the API is given", () => {
     const schemas = services

@@ -51,6 +51,8 @@ export const environmentSchema = z.object({
   DATABASE_URL: url(/^postgres(ql)?$/).optional(),
   /** Past a pooler in transaction mode, for LISTEN alone; without it such workers poll. */
   DATABASE_DIRECT_URL: url(/^postgres(ql)?$/).optional(),
+  /** For migrate alone: the schema's owner, where DATABASE_URL is the login of a service. */
+  MIGRATE_DATABASE_URL: url(/^postgres(ql)?$/).optional(),
   SUPABASE_DB_HOST: z.string().optional(),
   SUPABASE_DB_PORT: port.default(5432),
   SUPABASE_DB_USER: z.string().default("postgres"),
