@@ -113,12 +113,18 @@ export async function recordLook(tx: Queryable, look: Look & { job_id: string })
   if (callback_count > look.callback_count) await queueParked(tx, look);
 }
 
-/** Makes a job claimable that waits for its parser; answers whether there was one. It keeps its place if that is ahead. */
+/**
+ * Makes a job claimable that waits for its parser; answers whether there was one. It keeps its place if that is ahead, else
+ * it comes behind those of its user's that are queued, so that a thousand answers at once do not go before everybody else.
+ */
 export async function queueParked(tx: Queryable, job: { job_id: string }): Promise<boolean> {
   const queued = await tx.run(
     `update ${tx.schema}.upload_jobs j
-     set state = 'queued', turn = greatest(j.turn, (select last_value from ${tx.schema}.served_turn)), due_at = null,
-         waiting_for = null, updated_at = now()
+     set state = 'queued', due_at = null, waiting_for = null, updated_at = now(),
+         turn = (
+           select greatest(j.turn, served.last_value + (
+             select count(*) from ${tx.schema}.ready_jobs r where r.user_id = j.user_id and r.turn >= served.last_value))
+           from ${tx.schema}.served_turn served)
      where j.job_id = $1 and j.state = 'waiting' and j.waiting_for = 'parser'`,
     [job.job_id],
   );
