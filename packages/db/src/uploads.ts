@@ -217,7 +217,7 @@ export async function lockDocument(tx: Queryable, documentId: string): Promise<v
 
 /** What `lockDocument` locks, for statements that try it for many documents; ends with the id. */
 export function documentLockKey(tx: Queryable, documentId: string): string {
-  return `${tx.schema} document ${documentId}`;
+  return `${tx.schema} document ${documentId.toLowerCase()}`;
 }
 
 function findDocument(tx: Queryable, file: { user_id: string; file_sha256: string }): Promise<DocumentRow | undefined> {

@@ -1,5 +1,6 @@
 import { STAGES, type ListedJob, type QueueControl } from "@pipeline/db";
 import { z } from "zod";
+import { idField } from "./id-param.ts";
 import { isoTime } from "./iso-time.ts";
 import { jobBody, presentJob } from "./job-body.ts";
 import { isStorable } from "./text.ts";
@@ -27,7 +28,7 @@ export const deadLetterFilter = z.strictObject({
   stage: z.enum(STAGES.map((definition) => definition.stage)).optional(),
   /** Those that ended before this moment. */
   before: isoTime.optional(),
-  user_id: z.guid().optional(),
+  user_id: idField.optional(),
 });
 
 /** The filter without what was not asked for. */

@@ -1,8 +1,8 @@
 import { createHash, randomUUID } from "node:crypto";
 import { rename } from "node:fs/promises";
-import { advanceJobs, removeDeletedFiles, reprocessDocument } from "@pipeline/db";
-import { createQueuedJob, createUpload } from "@pipeline/db/testing";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { advanceJobs, lockDocument, removeDeletedFiles, reprocessDocument } from "@pipeline/db";
+import { createQueuedJob, createUpload, hasParallelConnections } from "@pipeline/db/testing";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { claimJob, completeDocument, deadLetter } from "../testing/documents.ts";
 import { linkOf, openTestApi, problemOf, type TestApi, uploadRequest } from "../testing/test-api.ts";
@@ -65,6 +65,29 @@ describe("DELETE /documents/:id", () => {
     expect(problemOf(await remove(user, document_id))).toMatchObject({ status: 404, code: "document_not_found" });
     expect(await api.call({ path: `/jobs/${job_id}`, user })).toMatchObject({ status: 404 });
   });
+
+  it.skipIf(!hasParallelConnections())(
+    "waits for whoever begins a job of the document, with its id in capitals too: needs parallel connections",
+    async () => {
+      const user = randomUUID();
+      const { document_id } = await upload(user);
+      const locked = Promise.withResolvers<void>();
+      const over = Promise.withResolvers<void>();
+      const holding = api.database.transaction(async (tx) => {
+        await lockDocument(tx, document_id);
+        locked.resolve();
+        await over.promise;
+      });
+      await locked.promise;
+      const removal = remove(user, document_id.toUpperCase());
+      const waiting = `select from pg_locks join pg_database d on d.oid = database
+        where locktype = 'advisory' and not granted and d.datname = current_database()`;
+      await vi.waitFor(async () => expect(await api.database.run(waiting)).toBe(1), 30_000);
+      over.resolve();
+      await holding;
+      expect((await removal).status).toBe(204);
+    },
+  );
 
   it.each([
     ["waiting for its upload", async (user: string) => (await createUpload(api.database, { user_id: user })).job],

@@ -1,6 +1,7 @@
 import { listUserJobs, STATES, STATUSES } from "@pipeline/db";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { idField } from "../contract/id-param.ts";
 import { jobBody, presentJob } from "../contract/job-body.ts";
 import { decodeJobCursor, encodeJobCursor, pageLimit, pageOf } from "../contract/paging.ts";
 import type { ApiDependencies } from "../dependencies.ts";
@@ -9,7 +10,7 @@ import { COMMON_PROBLEMS, problem } from "../problems/problem.ts";
 const jobsQuery = z.strictObject({
   state: z.enum(STATES).optional(),
   status: z.enum(STATUSES).optional(),
-  document_id: z.guid().optional(),
+  document_id: idField.optional(),
   cursor: z.string().optional(),
   limit: pageLimit(20),
 });

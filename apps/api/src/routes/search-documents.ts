@@ -2,6 +2,7 @@ import { hasOtherModels, searchChunks, type FoundChunk } from "@pipeline/db";
 import { AppError, LIMITS } from "@pipeline/runtime";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { idField } from "../contract/id-param.ts";
 import { metadataSchema } from "../contract/metadata.ts";
 import { questionSchema } from "../contract/text.ts";
 import type { ApiDependencies } from "../dependencies.ts";
@@ -74,7 +75,7 @@ function searchRequest({ search, uploadLimits }: ApiSettings) {
     limit: z.int().min(1).max(search.maxChunks).optional(),
     threshold: z.number().min(-1).max(1).optional(),
     token_budget: z.int().min(1).max(search.tokenBudget).optional(),
-    document_ids: z.array(z.guid()).min(1).max(LIMITS.maxSearchDocuments).optional(),
+    document_ids: z.array(idField).min(1).max(LIMITS.maxSearchDocuments).optional(),
     metadata: metadataSchema(uploadLimits.maxMetadataBytes).optional(),
   });
 }

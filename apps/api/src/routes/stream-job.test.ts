@@ -249,13 +249,16 @@ describe("GET /jobs/:id/stream", () => {
     expect(stream.messages()).toMatchObject([{ data: { state: "queued" } }]);
   });
 
-  it("ends when the document is deleted", async () => {
+  it.each([
+    ["as we write them", (id: string) => id],
+    ["in capitals", (id: string) => id.toUpperCase()],
+  ])("ends when the document is deleted, with ids %s", async (_, write) => {
     const user = randomUUID();
     const { job } = await createQueuedJob(api.database, { user_id: user });
     const { address } = await serve({ heartbeatMs: 20 });
-    const stream = await open(address, { user, job_id: job.job_id });
+    const stream = await open(address, { user, job_id: write(job.job_id) });
     await stream.until(() => stream.messages().length > 0);
-    const path = `/documents/${job.document_id}`;
+    const path = `/documents/${write(job.document_id)}`;
     expect(await api.call({ method: "DELETE", path, user })).toMatchObject({ status: 204 });
     await stream.ended();
   });

@@ -1,6 +1,7 @@
 import { getSpendingToday, listSpending } from "@pipeline/db";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { idField } from "../../contract/id-param.ts";
 import { wholeNumber } from "../../contract/paging.ts";
 import type { ApiDependencies } from "../../dependencies.ts";
 import { ADMIN_PROBLEMS, problem } from "../../problems/problem.ts";
@@ -10,7 +11,7 @@ const MOST_DAYS = 366;
 const spendingQuery = z.strictObject({
   days: wholeNumber.pipe(z.int().min(1).max(MOST_DAYS)).default(7),
   /** One user's alone. */
-  user_id: z.guid().optional(),
+  user_id: idField.optional(),
 });
 
 const spendingBody = z.object({

@@ -1,6 +1,7 @@
 import { listJobs, STATES, STATUSES } from "@pipeline/db";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { idField } from "../../contract/id-param.ts";
 import { adminJob, presentAdminJob } from "../../contract/admin-bodies.ts";
 import { decodeJobCursor, encodeJobCursor, pageLimit, pageOf } from "../../contract/paging.ts";
 import { isStorable } from "../../contract/text.ts";
@@ -10,7 +11,7 @@ import { ADMIN_PROBLEMS, problem } from "../../problems/problem.ts";
 const jobsQuery = z.strictObject({
   state: z.enum(STATES).optional(),
   status: z.enum(STATUSES).optional(),
-  user_id: z.guid().optional(),
+  user_id: idField.optional(),
   /** Of the last error. */
   code: z.string().max(100).refine(isStorable, { error: "must be well-formed Unicode without NUL" }).optional(),
   cursor: z.string().optional(),
