@@ -1,11 +1,11 @@
 import { AppError } from "@pipeline/runtime";
 import { fastifyPlugin } from "fastify-plugin";
 
-/** Until the database is known to be the right one nothing but health is answered. */
+/** Until the database is known to be the right one nothing but health and the contract is answered. */
 export const opening = fastifyPlugin<{ isOpen: () => boolean }>(
   async (app, { isOpen }) => {
     app.addHook("onRequest", async (request) => {
-      if (isOpen() || /^\/(health|metrics)/.test(request.routeOptions.url ?? "")) return;
+      if (isOpen() || /^\/(health|metrics|docs)/.test(request.routeOptions.url ?? "")) return;
       throw new AppError({
         kind: "transient",
         code: "database_unavailable",

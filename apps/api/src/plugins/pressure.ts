@@ -7,7 +7,7 @@ const SAMPLE_MS = 500;
 
 /**
  * Turns requests away while the event loop lags, so that those in hand are answered in time; health still says how things
- * are. That the database's connections are exhausted is told where one is asked for.
+ * are, and the contract stays readable. That the database's connections are exhausted is told where one is asked for.
  */
 export const pressure = fastifyPlugin<{ maxLagMs: number }>(
   async (app, { maxLagMs }) => {
@@ -15,7 +15,7 @@ export const pressure = fastifyPlugin<{ maxLagMs: number }>(
       maxEventLoopDelay: maxLagMs,
       sampleInterval: SAMPLE_MS,
       pressureHandler: async (request) => {
-        if (/^\/(health|metrics)/.test(request.routeOptions.url ?? "")) return;
+        if (/^\/(health|metrics|docs)/.test(request.routeOptions.url ?? "")) return;
         throw new AppError({
           kind: "transient",
           code: "server_busy",

@@ -23,7 +23,7 @@ export const problem = { description: "Problem details", content: { [PROBLEM_TYP
 export const COMMON_PROBLEMS = { 401: problem, 429: problem, 500: problem, 503: problem } as const;
 
 /** What every route for operators can answer. */
-export const ADMIN_PROBLEMS = { 401: problem, 403: problem, 500: problem, 503: problem } as const;
+export const ADMIN_PROBLEMS = { 401: problem, 403: problem, 429: problem, 500: problem, 503: problem } as const;
 
 /** What every route that reads a JSON body can answer before it has read it. */
 export const BODY_PROBLEMS = { 400: problem, 413: problem, 415: problem } as const;

@@ -12,6 +12,7 @@ import { problem } from "../problems/problem.ts";
 
 const callbackParams = z.object({ job_id: idParam });
 const callbackBody = z.instanceof(Buffer).catch(Buffer.alloc(0));
+const callbackAnswer = z.object({ accepted: z.literal(true) });
 const signatureHeader = z.string().optional().catch(undefined);
 
 /** An event has some 300 bytes. */
@@ -45,7 +46,7 @@ export const receiveParserCallback: FastifyPluginAsyncZod<ApiDependencies> = asy
     bodyLimit: MAX_CALLBACK_BYTES,
     schema: {
       params: callbackParams,
-      response: { 202: z.object({ accepted: z.literal(true) }), 403: problem, 500: problem, 503: problem },
+      response: { 202: callbackAnswer, 403: problem, 429: problem, 500: problem, 503: problem },
     },
     handler: async (request, reply) => {
       const { job_id } = request.params;

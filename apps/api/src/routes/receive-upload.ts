@@ -21,6 +21,7 @@ export const receiveUpload: FastifyPluginAsyncZod<{ store: DiskStore }> = async 
     413: problem,
     415: problem,
     422: problem,
+    429: problem,
     500: problem,
     503: problem,
   } as const;
