@@ -58,8 +58,9 @@ async function readClaim(db: Queryable, request: RepeatableRequest): Promise<Key
   return kept.answer === null ? { outcome: "in_use" } : { outcome: "answered", answer: kept.answer };
 }
 
-export async function keepAnswer(db: Queryable, request: RepeatableRequest, answer: KeptAnswer): Promise<void> {
-  await db.run(
+/** False: the key is this request's no more, for another has answered. In a transaction with the work, that has to end it. */
+export async function keepAnswer(db: Queryable, request: RepeatableRequest, answer: KeptAnswer): Promise<boolean> {
+  const kept = await db.run(
     `update ${db.schema}.idempotency_keys
      set answered_at = now(), status_code = $4, location = $5, body = $6::jsonb
      where user_id = $1 and key_digest = $2 and request_digest = $3 and answered_at is null`,
@@ -72,6 +73,19 @@ export async function keepAnswer(db: Queryable, request: RepeatableRequest, answ
       JSON.stringify(answer.body),
     ],
   );
+  return kept > 0;
+}
+
+/** Takes an answered key again, for an answer that holds no more; false: another request has just done so. */
+export async function retakeKey(db: Queryable, request: RepeatableRequest, leaseMs: number): Promise<boolean> {
+  const retaken = await db.run(
+    `update ${db.schema}.idempotency_keys
+     set lease_expires_at = now() + $4::float8 * interval '1 ms', answered_at = null, status_code = null,
+         location = null, body = null
+     where user_id = $1 and key_digest = $2 and request_digest = $3 and answered_at is not null`,
+    [request.user_id, request.key_digest, request.request_digest, leaseMs],
+  );
+  return retaken > 0;
 }
 
 /** For a request that changed nothing: the same one may be tried again. */
@@ -83,8 +97,17 @@ export async function releaseKey(db: Queryable, request: RepeatableRequest): Pro
   );
 }
 
-/** Keys that count no more; answers how many went. */
-export function deleteOldKeys(db: Queryable, limit: number): Promise<number> {
+/** Deletes the keys that count no more, `limit` in one statement until all are gone; answers how many went. */
+export async function deleteOldKeys(db: Queryable, limit: number): Promise<number> {
+  let deleted = 0;
+  for (;;) {
+    const count = await deleteSomeKeys(db, limit);
+    deleted += count;
+    if (count < limit) return deleted;
+  }
+}
+
+function deleteSomeKeys(db: Queryable, limit: number): Promise<number> {
   return db.run(
     `delete from ${db.schema}.idempotency_keys k
      where k.ctid = any (array(

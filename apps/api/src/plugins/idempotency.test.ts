@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { claimKey, deleteOldKeys } from "@pipeline/db";
+import { cancelJob, claimKey, deleteOldKeys, keepAnswer, retakeKey } from "@pipeline/db";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { buildApi } from "../app.ts";
+import { onceForKey } from "./once-for-key.ts";
 import { openTestApi, send, uploadAnswer, uploadRequest, type Answer, type TestApi } from "../testing/test-api.ts";
 
 let api: TestApi;
@@ -14,6 +15,25 @@ afterAll(() => api.close());
 function post(path: string, asked: { user: string; key: string; body?: unknown }): Promise<Answer> {
   const { user, key, body } = asked;
   return api.call({ method: "POST", path, user, body, headers: { "idempotency-key": key } });
+}
+
+const batchAnswer = z.object({
+  results: z.array(
+    z.object({
+      status: z.number(),
+      upload: uploadAnswer.nullable(),
+      problem: z.looseObject({ code: z.string() }).nullable(),
+    }),
+  ),
+});
+
+function statusesOf(results: readonly { status: number }[]): Set<number> {
+  return new Set(results.map(({ status }) => status));
+}
+
+async function removeDocumentOf(user: string, job_id: string): Promise<void> {
+  const { body } = await api.call({ path: `/jobs/${job_id}`, user });
+  await api.call({ method: "DELETE", path: `/documents/${z.string().parse(body["document_id"])}`, user });
 }
 
 function keptRows(user: string): Promise<{ row: string; is_answered: boolean }[]> {
@@ -70,6 +90,76 @@ describe("a POST with an Idempotency-Key", () => {
     expect(uploadAnswer.parse(made?.upload)).toMatchObject({ job_id: uploadAnswer.parse(madeFirst?.upload).job_id });
     expect(uploadAnswer.parse(made?.upload).signed_url).toContain("token=");
     expect(refused).toMatchObject({ status: 422, problem: { code: "empty_file" } });
+  });
+
+  it("is done again for a batch of which a file may pass later, and says when", async () => {
+    const user = randomUUID();
+    const settings = { ...api.dependencies.settings, uploadAllowance: { maxPerDay: 100, maxInFlight: 1 } };
+    const strict = await buildApi({ ...api.dependencies, settings });
+    const body = { files: [uploadRequest(), uploadRequest()] };
+    const ask = () =>
+      send(strict, { method: "POST", path: "/upload/batch", user, body, headers: { "idempotency-key": "later" } });
+    const first = batchAnswer.parse((await ask()).body).results;
+    expect(statusesOf(first)).toEqual(new Set([201, 429]));
+    const refused = first.find(({ status }) => status === 429);
+    expect(refused?.problem).toMatchObject({ code: "uploads_in_flight_limit", retry_after: expect.any(Number) });
+    await cancelJob(api.database, {
+      job_id: first.find(({ status }) => status === 201)?.upload?.job_id ?? "",
+      correlation_id: "test",
+    });
+    const again = await ask();
+    expect(again.headers["idempotency-replayed"]).toBeUndefined();
+    expect(statusesOf(batchAnswer.parse(again.body).results)).toEqual(new Set([201, 429]));
+    await strict.close();
+  });
+
+  it.each([
+    ["cancelled", async (_: string, job_id: string) => cancelJob(api.database, { job_id, correlation_id: "test" })],
+    ["deleted", async (user: string, job_id: string) => removeDocumentOf(user, job_id)],
+  ])("promises the file anew where its job was %s", async (_, end) => {
+    const user = randomUUID();
+    const body = uploadRequest();
+    const one = { user, key: "one", body };
+    const many = { user, key: "many", body: { files: [body] } };
+    const first = uploadAnswer.parse((await post("/upload", one)).body);
+    await post("/upload/batch", many);
+    await end(user, first.job_id);
+    const again = await post("/upload", one);
+    expect(again).toMatchObject({ status: 201, body: { document_id: first.document_id, duplicate: false } });
+    expect(again.headers["idempotency-replayed"]).toBeUndefined();
+    const { job_id } = uploadAnswer.parse(again.body);
+    expect(job_id).not.toBe(first.job_id);
+    expect((await post("/upload", one)).headers["idempotency-replayed"]).toBe("true");
+    const [found] = batchAnswer.parse((await post("/upload/batch", many)).body).results;
+    expect(found).toMatchObject({ status: 200, upload: { job_id } });
+  });
+
+  it("keeps a job's answer as it was, and together with the work: a crash before the answer changes nothing", async () => {
+    const user = randomUUID();
+    const { job_id } = uploadAnswer.parse((await post("/upload", { user, key: "up", body: uploadRequest() })).body);
+    const asked = { user, key: "cancel" };
+    const first = await post(`/jobs/${job_id}/cancel`, asked);
+    expect(first).toMatchObject({ status: 202, body: { state: "cancelled", upload_expires_at: expect.any(String) } });
+    const again = await post(`/jobs/${job_id}/cancel`, asked);
+    expect(again).toMatchObject({ status: 202, body: first.body });
+    expect(again.headers).toMatchObject({ "idempotency-replayed": "true", location: first.headers["location"] });
+    expect(await post(`/jobs/${job_id}/cancel`, { user, key: "other" })).toMatchObject({ status: 409 });
+  });
+
+  it("undoes work whose key another request has taken over and answered", async () => {
+    const user = randomUUID();
+    const { job_id } = uploadAnswer.parse((await post("/upload", { user, key: "up", body: uploadRequest() })).body);
+    const heldKey = { user_id: user, key_digest: "gone", request_digest: "r" };
+    const cancel = { job_id, correlation_id: "test" };
+    const work = onceForKey(api.database, { heldKey }, (tx) => cancelJob(tx, cancel));
+    await expect(work).rejects.toMatchObject({ code: "idempotency_key_in_use" });
+    expect((await api.call({ path: `/jobs/${job_id}`, user })).body["state"]).toBe("waiting");
+    await claimKey(api.database, heldKey, 60_000);
+    await onceForKey(api.database, { heldKey }, (tx) => cancelJob(tx, cancel));
+    expect(await claimKey(api.database, heldKey, 60_000)).toMatchObject({
+      outcome: "answered",
+      answer: { status_code: 202, body: { job_id, state: "cancelled" } },
+    });
   });
 
   it("with another body is refused", async () => {
@@ -147,6 +237,18 @@ describe("a POST with an Idempotency-Key", () => {
     await started.close();
   });
 
+  it("has all old keys deleted, however few go in one statement", async () => {
+    const user = randomUUID();
+    const digests = ["a", "b", "c", "d", "e"];
+    for (const key_digest of digests) {
+      await claimKey(api.database, { user_id: user, key_digest, request_digest: "r" }, 60_000);
+    }
+    const keys = `${api.database.schema}.idempotency_keys`;
+    await api.database.run(`update ${keys} set created_at = now() - interval '25 hours' where user_id = $1`, [user]);
+    expect(await deleteOldKeys(api.database, 2)).toBe(5);
+    expect(await keptRows(user)).toEqual([]);
+  });
+
   it.each(["", " ", "a b", "ä", "x".repeat(256)])("refuses the key %j", async (key) => {
     const answer = await post("/upload", { user: randomUUID(), key, body: uploadRequest() });
     expect(answer).toMatchObject({ status: 422, body: { code: "idempotency_key_invalid" } });
@@ -166,4 +268,15 @@ it("a key in hand is told from one that is answered, in the database", async () 
   expect(await claimKey(api.database, request, 60_000)).toEqual({ outcome: "claimed" });
   expect(await claimKey(api.database, request, 60_000)).toEqual({ outcome: "in_use" });
   expect(await claimKey(api.database, { ...request, request_digest: "s" }, 60_000)).toEqual({ outcome: "reused" });
+});
+
+it("an answered key is taken again by one request of many", async () => {
+  const request = { user_id: randomUUID(), key_digest: "k", request_digest: "r" };
+  await claimKey(api.database, request, 60_000);
+  expect(await retakeKey(api.database, request, 60_000)).toBe(false);
+  await keepAnswer(api.database, request, { status_code: 201, location: null, body: {} });
+  expect(await keepAnswer(api.database, request, { status_code: 200, location: null, body: {} })).toBe(false);
+  const taken = await Promise.all([1, 2, 3].map(() => retakeKey(api.database, request, 60_000)));
+  expect(taken.filter((isTaken) => isTaken)).toHaveLength(1);
+  expect(await claimKey(api.database, request, 60_000)).toEqual({ outcome: "in_use" });
 });

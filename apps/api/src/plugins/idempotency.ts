@@ -4,6 +4,7 @@ import {
   deleteOldKeys,
   keepAnswer,
   releaseKey,
+  retakeKey,
   type Database,
   type KeptAnswer,
   type RepeatableRequest,
@@ -22,8 +23,13 @@ declare module "fastify" {
   export interface FastifyContextConfig {
     /** False: the call changes nothing, and its answer is not to be kept. */
     isRepeatable?: boolean;
-    /** Signs anew the links of an answer that was kept without them. */
-    renewLinks?: (request: FastifyRequest, kept: Body) => Promise<Body>;
+    /**
+     * For answers with upload links, which are kept without them: signs them anew. Undefined where the answer holds no
+     * more, and the request is to be done again.
+     */
+    renewLinks?: (request: FastifyRequest, kept: Body) => Promise<Body | undefined>;
+    /** False for an answer that tells of what may pass: repeated, the request is done again. */
+    isLasting?: (answer: Body) => boolean;
   }
   export interface FastifyRequest {
     /** The key that this request holds until it is answered. */
@@ -36,7 +42,7 @@ const LEASE_MS = 60_000;
 
 /**
  * A POST that brings an Idempotency-Key is done once: repeated within a day, it gets the first one's answer. What failed
- * changed nothing and is tried again. Goes behind authentication: keys are the user's own. Answers are kept without upload
+ * changed nothing and is tried again. Work that must not be done twice keeps its answer itself, by `onceForKey`. Goes behind authentication: keys are the user's own. Answers are kept without upload
  * links, which are secrets and would be too old anyway; the route signs new ones.
  */
 export const idempotency = fastifyPlugin<{ database: Database; log: Logger }>(
@@ -50,15 +56,19 @@ export const idempotency = fastifyPlugin<{ database: Database; log: Logger }>(
       const claim = await claimKey(database, asked, LEASE_MS);
       if (claim.outcome === "reused") throw keyReused();
       if (claim.outcome === "in_use") throw keyInUse();
-      if (claim.outcome === "answered") await replay(request, reply, claim.answer);
-      else request.heldKey = asked;
+      if (claim.outcome === "answered") {
+        const body = await renew(request, claim.answer);
+        if (body !== undefined) return replay(reply, { ...claim.answer, body });
+        if (!(await retakeKey(database, asked, LEASE_MS))) throw keyInUse();
+      }
+      request.heldKey = asked;
     });
     app.addHook("onSend", async (request, reply, payload) => {
       const { heldKey } = request;
       if (heldKey === null) return;
       request.heldKey = null;
       try {
-        await settle(database, { heldKey, reply, payload });
+        await settle(database, { heldKey, request, reply, payload });
       } catch (err) {
         // The answer is true all the same; the key frees itself.
         log.warn({ err, correlation_id: request.id }, "answer not kept");
@@ -73,8 +83,9 @@ export const idempotency = fastifyPlugin<{ database: Database; log: Logger }>(
   { name: "idempotency", dependencies: ["authentication"] },
 );
 
-/** Old keys go as new ones come, a bounded number at a time and not while anybody waits. */
+/** Old keys go as new ones come, and not while anybody waits; workers see to those of whom nobody comes after. */
 const SWEEP_INTERVAL_MS = 60_000;
+/** In one statement. */
 const SWEPT_AT_ONCE = 5_000;
 
 function createSweep(database: Database): () => Promise<void> {
@@ -86,24 +97,35 @@ function createSweep(database: Database): () => Promise<void> {
   };
 }
 
-async function replay(request: FastifyRequest, reply: FastifyReply, answer: KeptAnswer): Promise<void> {
-  const { status_code, location, body } = answer;
-  const renewed = (await request.routeOptions.config.renewLinks?.(request, body)) ?? body;
-  if (location !== null) reply.header("location", location);
-  reply.code(status_code).header(REPLAYED_HEADER, "true").type("application/json; charset=utf-8");
-  await reply.send(JSON.stringify(renewed));
+async function renew(request: FastifyRequest, { body }: KeptAnswer): Promise<Body | undefined> {
+  const { renewLinks } = request.routeOptions.config;
+  return renewLinks === undefined ? body : renewLinks(request, body);
 }
 
-async function settle(
-  database: Database,
-  { heldKey, reply, payload }: { heldKey: RepeatableRequest; reply: FastifyReply; payload: unknown },
-): Promise<void> {
+async function replay(reply: FastifyReply, { status_code, location, body }: KeptAnswer): Promise<void> {
+  if (location !== null) reply.header("location", location);
+  reply.code(status_code).header(REPLAYED_HEADER, "true").type("application/json; charset=utf-8");
+  await reply.send(JSON.stringify(body));
+}
+
+interface Answered {
+  heldKey: RepeatableRequest;
+  request: FastifyRequest;
+  reply: FastifyReply;
+  payload: unknown;
+}
+
+async function settle(database: Database, { heldKey, request, reply, payload }: Answered): Promise<void> {
+  const { renewLinks, isLasting = () => true } = request.routeOptions.config;
   const isDone = reply.statusCode >= 200 && reply.statusCode < 300 && typeof payload === "string";
   if (!isDone) return releaseKey(database, heldKey);
+  const answered = JSON.parse(payload, renewLinks === undefined ? undefined : withoutLinks);
+  const body = z.record(z.string(), z.unknown()).parse(answered);
+  if (!isLasting(body)) return releaseKey(database, heldKey);
   await keepAnswer(database, heldKey, {
     status_code: reply.statusCode,
     location: z.string().nullable().catch(null).parse(reply.getHeader("location")),
-    body: z.record(z.string(), z.unknown()).parse(JSON.parse(payload, withoutLinks)),
+    body,
   });
 }
 
@@ -134,7 +156,7 @@ function keyReused(): AppError {
   return new AppError({ kind: "invalid", code: "idempotency_key_reused", message });
 }
 
-function keyInUse(): AppError {
+export function keyInUse(): AppError {
   const message = "A request with this Idempotency-Key is under way. Ask again for its answer.";
   return new AppError({ kind: "conflict", code: "idempotency_key_in_use", message, retryAfterMs: 1_000 });
 }

@@ -9,6 +9,8 @@ export const problemSchema = z
     code: z.string(),
     detail: z.string(),
     correlation_id: z.string(),
+    /** Seconds, as `Retry-After` has it; for one file of a batch, which has no headers of its own. */
+    retry_after: z.int().optional(),
     errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
   })
   .meta({ id: "Problem" });

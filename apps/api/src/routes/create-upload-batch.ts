@@ -24,7 +24,7 @@ const batchResult = z.object({
 });
 const batchBody = z.object({ results: z.array(batchResult) });
 /** As an answer is kept, without its links. */
-const keptResult = z.looseObject({ upload: z.record(z.string(), z.unknown()).nullable() });
+const keptResult = z.looseObject({ status: z.int(), upload: z.record(z.string(), z.unknown()).nullable() });
 const keptBatch = z.object({ results: z.array(keptResult) });
 type BatchResult = z.output<typeof batchResult>;
 
@@ -40,15 +40,19 @@ export const createUploadBatch: FastifyPluginAsyncZod<ApiDependencies> = async (
     config: {
       renewLinks: async ({ id, userId, body }, kept) => {
         const { files } = batchRequest.parse(body);
-        const renew = async (result: z.output<typeof keptResult>, index: number): Promise<unknown> => {
-          if (result.upload === null) return result;
-          const asked = { user_id: userId, correlation_id: id, file: fileSchema.parse(files[index]) };
-          return { ...result, upload: await renewLinks(dependencies, { ...asked, kept: result.upload }) };
-        };
         const results: unknown[] = [];
-        for (const [index, result] of keptBatch.parse(kept).results.entries()) results.push(await renew(result, index));
+        for (const [index, result] of keptBatch.parse(kept).results.entries()) {
+          const asked = { user_id: userId, correlation_id: id };
+          const renewed = await renewResult(result, (upload) =>
+            renewLinks(dependencies, { ...asked, file: fileSchema.parse(files[index]), kept: upload }),
+          );
+          // The others are found again, as uploads that are known.
+          if (renewed === undefined) return undefined;
+          results.push(renewed);
+        }
         return { results };
       },
+      isLasting: (answer) => !keptBatch.parse(answer).results.some(({ status }) => isPassing(status)),
     },
     bodyLimit: LIMITS.maxBatchBytes,
     schema: {
@@ -76,6 +80,23 @@ export const createUploadBatch: FastifyPluginAsyncZod<ApiDependencies> = async (
   });
 };
 
+type Upload = Record<string, unknown>;
+
+/** Undefined: the upload holds no more. */
+async function renewResult(
+  result: z.output<typeof keptResult>,
+  renew: (upload: Upload) => Promise<Upload | undefined>,
+): Promise<Record<string, unknown> | undefined> {
+  if (result.upload === null) return result;
+  const upload = await renew(result.upload);
+  return upload && { ...result, upload };
+}
+
+/** The same file, promised later, may be taken. */
+function isPassing(status: number): boolean {
+  return status === 429 || status >= 500;
+}
+
 /** A batch must not take all the connections of the pool. */
 const AT_ONCE = 3;
 
@@ -84,9 +105,11 @@ function accepted(upload: UploadBody): BatchResult {
 }
 
 function refused(error: unknown, correlation_id: string): BatchResult {
-  const { retryAfterSeconds: _, ...failure } = describeFile(error);
+  const { retryAfterSeconds, ...failure } = describeFile(error);
   const title = STATUS_CODES[failure.status] ?? "Error";
-  const body: Problem = { type: "about:blank", title, ...failure, correlation_id };
+  const isLater = retryAfterSeconds !== undefined && isPassing(failure.status);
+  const later = isLater ? { retry_after: retryAfterSeconds } : {};
+  const body: Problem = { type: "about:blank", title, ...failure, ...later, correlation_id };
   return { status: failure.status, upload: null, problem: body };
 }
 

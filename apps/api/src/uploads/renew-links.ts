@@ -1,4 +1,4 @@
-import { getDocument, getJob } from "@pipeline/db";
+import { getDocument, getJob, isTerminal } from "@pipeline/db";
 import { AppError } from "@pipeline/runtime";
 import { z } from "zod";
 import type { UploadBody, UploadRequest } from "../contract/upload-body.ts";
@@ -8,15 +8,19 @@ import { openUploadLink } from "./open-upload-link.ts";
 
 const keptUpload = z.looseObject({ job_id: z.string(), duplicate: z.boolean() });
 
-/** An answer to POST /upload that was kept without its link, with a fresh one while the bytes are missing. */
+/**
+ * An answer to POST /upload that was kept without its link, with a fresh one while the bytes are missing. Undefined where
+ * nothing comes of its job any more: it failed, was cancelled or is deleted, and the file has to be promised anew.
+ */
 export async function renewLinks(
   dependencies: ApiDependencies,
   asked: { user_id: string; correlation_id: string; file: UploadRequest; kept: Record<string, unknown> },
-): Promise<Record<string, unknown>> {
+): Promise<Record<string, unknown> | undefined> {
   const { user_id, kept } = asked;
   const { job_id, duplicate } = keptUpload.parse(kept);
   try {
     const job = await getJob(dependencies.database, { user_id, job_id });
+    if (isTerminal(job.state) && job.state !== "done") return undefined;
     const document = await getDocument(dependencies.database, { user_id, document_id: job.document_id });
     const promise = promiseOf(asked, dependencies.settings.uploadLimits);
     const registered = { document, job, duplicate: true, replaced_path: null };
@@ -26,8 +30,7 @@ export async function renewLinks(
     };
     return { ...kept, ...body };
   } catch (error) {
-    // Deleted meanwhile: what was answered stays true, and there is nothing to put any more.
-    if (error instanceof AppError && error.kind === "not_found") return kept;
+    if (error instanceof AppError && error.kind === "not_found") return undefined;
     throw error;
   }
 }
