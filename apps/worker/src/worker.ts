@@ -3,6 +3,7 @@ import { createSilentRegistry, createWorkerMetrics, type WorkerMetrics } from "@
 import { NO_TRACING } from "@pipeline/telemetry";
 import { WorkerStopping } from "./abort-reasons.ts";
 import { createAlarm, type Alarm } from "./alarm.ts";
+import { forgetKeys } from "./forget-keys.ts";
 import { createHands, type Hands } from "./hands.ts";
 import { removeLeftovers } from "./local-copies.ts";
 import type { WorkerDependencies, WorkerOptions } from "./options.ts";
@@ -76,6 +77,7 @@ export function createWorker(dependencies: WorkerDependencies): Worker {
         runHeartbeats(parts, beating.signal),
         tidyParser(parts, stopping.signal),
         removeFiles(dependencies, stopping.signal),
+        forgetKeys(dependencies, stopping.signal),
       ]);
       listening = listen(parts);
       await listening;
