@@ -115,5 +115,9 @@ function workerFault(outcome: Outcome<{ live_count: number }>): FailingPart[] {
 }
 
 function describeDifferences(differences: readonly Difference[]): FailingPart[] {
-  return differences.map(({ detail }) => ({ part: "services", code: "services_differ", detail }));
+  return differences.map(({ field }) => ({
+    part: "services",
+    code: "services_differ",
+    detail: `Processes differ in ${field}; \`/admin/alerts\` tells which has what.`,
+  }));
 }

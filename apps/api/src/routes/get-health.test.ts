@@ -43,6 +43,7 @@ describe("health", () => {
       failing,
     });
     expect(ready).toMatchObject({ status: 503, body: { status: "not_ready", failing } });
+    expect(ready.headers["retry-after"]).toBe("5");
     expect(live).toMatchObject({ status: 200, body: { status: "live" } });
   });
 

@@ -77,6 +77,7 @@ export const adminOperations: Operations = {
               cleared_at: null,
             },
           ],
+          differences: [],
           evaluated_at: UPDATED_AT,
         },
       },

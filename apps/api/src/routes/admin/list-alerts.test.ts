@@ -68,9 +68,12 @@ test("a worker that does not fit makes health fail, and says in what", async () 
   });
   const health = await send(app, { path: "root:/health" });
   const ready = await send(app, { path: "root:/health/ready" });
-  const failing = [
-    { part: "services", code: "services_differ", detail: expect.stringMatching(/embedding model: .*another model/) },
-  ];
+  const told = await send(app, { path: "/admin/alerts", isService: true });
+  const failing = [{ part: "services", code: "services_differ", detail: expect.stringContaining("embed_model") }];
   expect(health.body).toMatchObject({ status: "degraded", failing });
   expect(ready).toMatchObject({ status: 503, body: { failing } });
+  for (const { text } of [health, ready]) expect(text).not.toMatch(/elsewhere|another model/);
+  expect(told.body["differences"]).toMatchObject([
+    { field: "embed_model", detail: expect.stringMatching(/embedding model: .*another model \(worker on elsewhere\)/) },
+  ]);
 });

@@ -1,5 +1,5 @@
-import { ALERT_STATES } from "@pipeline/db";
-import { OPERATORS, SEVERITIES, showAlerts, UNITS } from "@pipeline/watch";
+import { ALERT_STATES, listLiveInstances } from "@pipeline/db";
+import { findDifferences, OPERATORS, SEVERITIES, showAlerts, UNITS } from "@pipeline/watch";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { isoTime } from "../../contract/iso-time.ts";
@@ -26,6 +26,8 @@ const alertsBody = z.object({
       cleared_at: isoTime.nullable(),
     }),
   ),
+  /** In what processes on this database do not fit together, and which has what; `/health` names the field alone. */
+  differences: z.array(z.object({ field: z.string(), detail: z.string() })),
   /** When the alerts were looked at last; null: never. */
   evaluated_at: isoTime.nullable(),
 });
@@ -36,6 +38,9 @@ export const listAdminAlerts: FastifyPluginAsyncZod<ApiDependencies> = async (ap
     method: "GET",
     url: "/alerts",
     schema: { response: { 200: alertsBody, ...ADMIN_PROBLEMS } },
-    handler: async () => showAlerts(database, monitoring?.watch.databaseAlert()),
+    handler: async () => ({
+      ...(await showAlerts(database, monitoring?.watch.databaseAlert())),
+      differences: findDifferences(await listLiveInstances(database)),
+    }),
   });
 };
