@@ -3,8 +3,13 @@ import type { Logger } from "@pipeline/runtime";
 /** What a request in hand may still take; Render and Docker kill after 30 and 10 seconds. */
 const DEADLINE_MS = 9_000;
 
-/** On SIGTERM or SIGINT closes and exits: 0 when all was closed in time, else 1. A second signal exits at once. */
-export function closeOnSignal({ log, close }: { log: Logger; close: () => Promise<void> }): void {
+/**
+ * On SIGTERM or SIGINT closes and exits: 0 when all was closed in time, else 1. A second signal exits at once. For the first
+ * moment of the process: as number 1 of a container it would never see a signal that nothing listens for. What is closed
+ * is said by the answered function; before that nothing is.
+ */
+export function closeOnSignal(log: Logger): (close: () => Promise<void>) => void {
+  let close: (() => Promise<void>) | undefined;
   let isClosing = false;
   const onSignal = (signal: NodeJS.Signals): void => {
     if (isClosing) process.exit(1);
@@ -14,7 +19,7 @@ export function closeOnSignal({ log, close }: { log: Logger; close: () => Promis
       log.error({ deadline_ms: DEADLINE_MS }, "not closed in time");
       process.exit(1);
     }, DEADLINE_MS).unref();
-    close().then(
+    Promise.resolve(close?.()).then(
       () => {
         log.info("closed");
         process.exit(0);
@@ -27,4 +32,7 @@ export function closeOnSignal({ log, close }: { log: Logger; close: () => Promis
   };
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
+  return (what) => {
+    close = what;
+  };
 }

@@ -42,6 +42,22 @@ describe("the API's process", () => {
     }
     expect(await started.stdout).toBe("");
   });
+
+  it("ends with 0 on SIGTERM while its database is away, before it serves too", async () => {
+    const { child, exited, stderr } = startMain({
+      DATABASE_URL: "postgres://u:p@127.0.0.1:1/nowhere",
+      SUPABASE_JWT_SECRET: TOKEN_SECRET,
+      SERVICE_PORT: String(await findFreePort()),
+    });
+    await new Promise<void>((resolve) => {
+      child.stdout?.on("data", (chunk) => {
+        if (String(chunk).includes("database away at the start")) resolve();
+      });
+    });
+    child.kill("SIGTERM");
+    expect(await exited).toBe(0);
+    expect(await stderr).toBe("");
+  });
 });
 
 // A process of its own needs a server to connect to; the embedded database lives in this one.

@@ -24,6 +24,7 @@ import { settingsFrom } from "./settings.ts";
 
 const config = loadApiConfig();
 const log = createLogger({ level: config.environment.LOG_LEVEL, service: "api" });
+const closeWith = closeOnSignal(log);
 
 function exitOn(event: "unhandledRejection" | "uncaughtException"): void {
   process.on(event, (error: unknown) => {
@@ -70,16 +71,13 @@ async function start({ environment, build }: ApiConfig): Promise<void> {
     log,
     settings: settingsFrom(environment, build),
   });
-  closeOnSignal({
-    log,
-    close: async () => {
-      schema.stop();
-      await api.close();
-      await monitoring.watch.stop();
-      await notifier.close();
-      await database.close();
-      await monitoring.tracing.close();
-    },
+  closeWith(async () => {
+    schema.stop();
+    await api.close();
+    await monitoring.watch.stop();
+    await notifier.close();
+    await database.close();
+    await monitoring.tracing.close();
   });
   const listening = { host: environment.SERVICE_HOST, port: listenPort(environment) };
   await api.listen(listening);
