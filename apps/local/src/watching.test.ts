@@ -81,7 +81,7 @@ describe.skipIf(!hasParallelConnections())("running services: need a server", ()
     await expect.poll(() => statusOf(`${live.url}/health/ready`), PATIENCE).toBe(200);
     expect(await statusOf(`${live.workerUrl}/health/live`)).toBe(200);
     const metrics = await (await fetch(`${live.workerUrl}/metrics`)).text();
-    expect(metrics).toMatch(/^pipeline_live_workers 1$/m);
+    expect(metrics).toMatch(/^pipeline_live_workers\{.*\} 1$/m);
     expect(metrics).toMatch(
       /^pipeline_build_info\{service="worker",environment="development",schema="upload_pipeline",/m,
     );

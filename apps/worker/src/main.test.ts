@@ -37,6 +37,17 @@ it("a broken configuration is told whole, on standard error, before anything els
   for (const name of ["WORKER_CONCURENCY", "WORKER_POLL_INTERVAL", "DATABASE_URL"]) expect(stderr).toContain(name);
 });
 
+it("a worker that still waits for its database ends with 0 when it is told to stop", async () => {
+  const { child, ended } = startMain({ DATABASE_URL: "postgres://u:p@127.0.0.1:1/nowhere" });
+  await new Promise<void>((resolve) => {
+    child.stdout.on("data", (chunk) => {
+      if (String(chunk).includes("database away at the start")) resolve();
+    });
+  });
+  child.kill("SIGTERM");
+  expect(await ended).toMatchObject({ code: 0, stderr: "" });
+});
+
 it.skipIf(!hasParallelConnections())(
   "the process works until it is told to stop, and leaves no session behind: needs a server for two processes",
   async () => {

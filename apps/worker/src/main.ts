@@ -17,8 +17,9 @@ import { createWorkerMetrics } from "@pipeline/metrics";
 import { createLogger, explainFailure, type Logger } from "@pipeline/runtime";
 import { loadWorkerConfig, type WorkerConfig } from "./config.ts";
 import { createParser } from "./create-parser.ts";
+import { endWhenDead } from "./end-when-dead.ts";
 import { openHealthPort } from "./health/open-health-port.ts";
-import { createWorker, type Worker } from "./worker.ts";
+import { createWorker } from "./worker.ts";
 
 /** Below the 30 s that Render and Docker's compose file grant between SIGTERM and SIGKILL. */
 const DRAIN_MS = 25_000;
@@ -28,6 +29,7 @@ const log = createLogger({
   level: config.environment.WORKER_LOG_LEVEL ?? config.environment.LOG_LEVEL,
   service: "worker",
 });
+const stopWith = stopOnSignals(log);
 exitOnFatalErrors(log);
 try {
   await runWorker(config, log);
@@ -69,30 +71,39 @@ async function runWorker({ environment, options, build }: WorkerConfig, to: Logg
     options,
   });
   const closeHealthPort = await openHealthPort({ ...parts, monitoring, worker });
-  stopOnSignals(worker, async () => {
+  stopWith(async () => {
+    await worker.stop({ deadlineMs: DRAIN_MS });
     await closeHealthPort();
     await watch.stop();
     await llamaparse?.client.close();
     await database.close();
     await tracing.close();
-    to.info("worker stopped");
   });
   watch.start();
+  endWhenDead({ readVitals: () => worker.vitals(), log: to, exit: () => process.exit(1) });
   await worker.start();
   const { concurrency } = options;
   to.info({ schema: database.schemaName, schema_version: schemaVersion, concurrency }, "worker started");
 }
 
-function stopOnSignals(worker: Worker, close: () => Promise<void>): void {
+/**
+ * A signal stops and exits, a second one exits at once. For the first moment of the process: as number 1 of a container it
+ * would never see a signal that nothing listens for. What is stopped is said by the answered function; before that nothing is.
+ */
+function stopOnSignals(to: Logger): (stop: () => Promise<void>) => void {
+  let stop: (() => Promise<void>) | undefined;
   let isStopping = false;
   const onSignal = async (): Promise<void> => {
     if (isStopping) process.exit(1);
     isStopping = true;
-    await worker.stop({ deadlineMs: DRAIN_MS });
-    await close();
+    await stop?.();
+    to.info("worker stopped");
     process.exit(0);
   };
   // A rejection ends the process through `unhandledRejection`.
   process.on("SIGTERM", () => void onSignal());
   process.on("SIGINT", () => void onSignal());
+  return (what) => {
+    stop = what;
+  };
 }

@@ -4,6 +4,8 @@ import type { Vitals } from "./vitals.ts";
 export interface Pulse {
   roundEnded(isGood: boolean): void;
   beatSucceeded(): void;
+  /** For how long no round has been good; since the start where none ever was. */
+  sinceGoodRound(): number;
   read(now: Pick<Vitals, "has_session" | "job_count" | "is_stopping">): Vitals;
 }
 
@@ -22,6 +24,7 @@ export function createPulse(clock: () => number): Pulse {
     beatSucceeded: () => {
       beatAt = clock();
     },
+    sinceGoodRound: () => clock() - (roundSucceededAt ?? startedAt),
     read: (now) => ({
       started: clock() - startedAt,
       round_ended: since(roundEndedAt),

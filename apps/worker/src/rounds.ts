@@ -1,9 +1,10 @@
-import { type Claim, type Claimer, createClaimer, promoteDueJobs, rescueJobs } from "@pipeline/db";
+import { type Claim, type Claimer, claimJobs, createClaimer, promoteDueJobs, rescueJobs } from "@pipeline/db";
 import type { WorkerMetrics } from "@pipeline/metrics";
 import type { Hands } from "./hands.ts";
 import type { WorkerDependencies } from "./options.ts";
 import type { Pulse } from "./pulse.ts";
 import type { Sessions } from "./sessions.ts";
+import { NOT_READY_MS } from "./vitals.ts";
 
 /** Takes up work. Rounds run one after the other, so that no two of them fill the same slot. */
 export interface Rounds {
@@ -49,6 +50,8 @@ export function createRounds(parts: RoundDependencies): Rounds {
       return claimedCount;
     } finally {
       pulse.roundEnded(isGood);
+      // Whoever has not looked at the queue for so long is not to be taken for alive by the others.
+      if (pulse.sinceGoodRound() > NOT_READY_MS) parts.sessions.retire();
       metrics.rounds.inc({ outcome: isGood ? "ok" : "failed" });
     }
   };
@@ -85,19 +88,35 @@ function atMostEvery(intervalMs: number, work: () => Promise<unknown>): Occasion
 }
 
 async function fillSlots(
-  { dependencies, hands, sessions, stopping, metrics }: RoundDependencies,
+  { dependencies, hands, sessions, metrics }: RoundDependencies,
   claimer: Claimer,
 ): Promise<number> {
   const free = dependencies.options.concurrency - hands.count();
   if (free <= 0) return 0;
-  const session_id = await sessions.current();
-  if (stopping.aborted) return 0;
-  const { maxJobsPerUser: maxPerUser } = dependencies.options;
-  const claims = await retiringOnError(sessions, () => claimer.claim({ session_id, limit: free, maxPerUser }));
+  const request = { limit: free, maxPerUser: dependencies.options.maxJobsPerUser };
+  const { sessionId, claims } = await claimInSession(sessions, { claimer, request });
   metrics.claims.inc(claims.length);
-  for (const claimed of claims) hands.take(claimed, session_id);
+  for (const claimed of claims) hands.take(claimed, sessionId);
   metrics.jobsInHand.set(hands.count());
   return claims.length;
+}
+
+interface Claiming {
+  claimer: Claimer;
+  request: { limit: number; maxPerUser: number | undefined };
+}
+
+async function claimInSession(
+  sessions: Sessions,
+  { claimer, request }: Claiming,
+): Promise<{ sessionId: string; claims: Claim[] }> {
+  const current = sessions.findCurrent();
+  if (current === undefined) {
+    const opened = await sessions.openWith((tx, session_id) => claimJobs(tx, { session_id, ...request }));
+    return { sessionId: opened.sessionId, claims: opened.result };
+  }
+  const claims = await retiringOnError(sessions, () => claimer.claim({ session_id: current, ...request }));
+  return { sessionId: current, claims };
 }
 
 async function retiringOnError(sessions: Sessions, claim: () => Promise<Claim[]>): Promise<Claim[]> {

@@ -1,13 +1,18 @@
 import { hostname } from "node:os";
-import { type Database, endSession, heartbeat, listLostClaims, openSession } from "@pipeline/db";
+import { type Database, endSession, heartbeat, listLostClaims, openSession, type Queryable } from "@pipeline/db";
 import type { Logger } from "@pipeline/runtime";
 import { LostClaim } from "./abort-reasons.ts";
 import type { Hands } from "./hands.ts";
 
 /** What this process shows the others to be alive. */
 export interface Sessions {
-  /** The session to claim in; opened when there is none. */
-  current(): Promise<string>;
+  /** The session to claim in. */
+  findCurrent(): string | undefined;
+  /**
+   * Opens a session and does the work in one transaction: what fails leaves no session behind, and a worker that cannot
+   * claim never looks alive.
+   */
+  openWith<T>(work: (tx: Queryable, sessionId: string) => Promise<T>): Promise<{ sessionId: string; result: T }>;
   /** One round of heartbeats, and a look at whether the jobs in hand are still ours. Throws the database's errors. */
   beat(): Promise<void>;
   /**
@@ -58,7 +63,8 @@ export function createSessions(dependencies: SessionDependencies): Sessions {
     }
   };
   return {
-    current: async () => findCurrent()?.id ?? (await open(dependencies, sessions)),
+    findCurrent: () => findCurrent()?.id,
+    openWith: (work) => open(dependencies, { sessions, work }),
     beat: async () => {
       for (const session of sessions.values()) {
         const isOver = session.isRetired && !hands.hasJobsOf(session.id);
@@ -78,17 +84,20 @@ export function createSessions(dependencies: SessionDependencies): Sessions {
   };
 }
 
-async function open({ database, workerName, leaseMs, log }: SessionDependencies, sessions: Map<string, Session>) {
+async function open<T>(
+  { database, workerName, leaseMs, log }: SessionDependencies,
+  to: { sessions: Map<string, Session>; work: (tx: Queryable, sessionId: string) => Promise<T> },
+): Promise<{ sessionId: string; result: T }> {
   const beatAt = performance.now();
-  const id = await openSession(database, {
-    worker_name: workerName,
-    hostname: hostname(),
-    pid: process.pid,
-    leaseMs,
+  const identity = { worker_name: workerName, hostname: hostname(), pid: process.pid, leaseMs };
+  const opened = await database.transaction(async (tx) => {
+    const sessionId = await openSession(tx, identity);
+    return { sessionId, result: await to.work(tx, sessionId) };
   });
-  sessions.set(id, { id, beatAt, isRetired: false });
-  log.info({ session_id: id }, "session opened");
-  return id;
+  const { sessionId } = opened;
+  to.sessions.set(sessionId, { id: sessionId, beatAt, isRetired: false });
+  log.info({ session_id: sessionId }, "session opened");
+  return opened;
 }
 
 async function close(

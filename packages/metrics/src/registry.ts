@@ -12,6 +12,8 @@ export interface RegistryLabels {
 /** What a process tells about itself when it is asked for /metrics: from the start its memory, CPU and event loop. */
 export function createRegistry(labels: RegistryLabels): Registry {
   const registry = new Registry();
+  // On every series, so that rules and dashboards keep apart what one Prometheus scrapes of several deployments.
+  registry.setDefaultLabels({ environment: labels.environment, schema: labels.schema });
   collectDefaultMetrics({ register: registry });
   const info = new Gauge({
     name: "pipeline_build_info",

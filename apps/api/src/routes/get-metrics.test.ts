@@ -41,16 +41,19 @@ describe("metrics", () => {
     await app.close();
     expect(status).toBe(200);
     expect(headers["content-type"]).toContain("text/plain; version=0.0.4");
+    const deployment = `environment="test",schema="${api.database.schemaName}"`;
     const counted = (labels: string, count: number): void =>
-      expect(text.split("\n")).toContain(`pipeline_http_request_duration_seconds_count{${labels}} ${count}`);
+      expect(text.split("\n")).toContain(
+        `pipeline_http_request_duration_seconds_count{${deployment},${labels}} ${count}`,
+      );
     counted('route="/api/upload-pipeline/jobs/:job_id",method="GET",status_class="4xx"', 2);
     counted('route="/api/upload-pipeline/upload",method="POST",status_class="2xx"', 1);
     counted('route="unmatched",method="GET",status_class="4xx"', 1);
     const samples = text.split("\n").filter((line) => line.startsWith("pipeline_"));
     expect(samples.filter((line) => /[0-9a-f]{8}-[0-9a-f]{4}-/.test(line))).toEqual([]);
-    expect(text).toMatch(/^pipeline_queue_jobs\{state="waiting"\} \d+$/m);
-    expect(text).toMatch(/^nodejs_eventloop_lag_seconds /m);
-    expect(text).toMatch(/^process_resident_memory_bytes /m);
+    expect(text).toMatch(/^pipeline_queue_jobs\{state="waiting",environment="test",schema="\w+"\} \d+$/m);
+    expect(text).toMatch(/^nodejs_eventloop_lag_seconds\{environment=/m);
+    expect(text).toMatch(/^process_resident_memory_bytes\{environment=/m);
     expect(text).toMatch(/^pipeline_build_info\{service="api",environment="test",.*build="test build"\} 1$/m);
     // What alerts are decided by: neither health nor the scrape itself.
     expect(monitoring.watch.traffic.read().counts.reduce((sum, count) => sum + count, 0)).toBe(5);
@@ -67,9 +70,9 @@ describe("metrics", () => {
     const stream = await fetch(`${url}${path}`, { headers, signal: leaving.signal });
     expect(stream.status).toBe(200);
     const read = async (): Promise<string> => (await fetch(`${url}/metrics`)).text();
-    expect(await read()).toMatch(/^pipeline_http_open_streams 1$/m);
+    expect(await read()).toMatch(/^pipeline_http_open_streams\{.*\} 1$/m);
     leaving.abort();
-    await expect.poll(read).toMatch(/^pipeline_http_open_streams 0$/m);
+    await expect.poll(read).toMatch(/^pipeline_http_open_streams\{.*\} 0$/m);
     expect(await read()).not.toContain("/stream");
     await app.close();
   });
@@ -119,7 +122,7 @@ describe("metrics", () => {
     await app.close();
     await database.close();
     expect(status).toBe(200);
-    expect(text).toMatch(/^pipeline_database_up 0$/m);
+    expect(text).toMatch(/^pipeline_database_up\{.*\} 0$/m);
     expect(text).not.toContain("hidden-password");
   });
 });

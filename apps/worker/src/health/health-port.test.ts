@@ -3,7 +3,8 @@ import type { Database } from "@pipeline/db";
 import { createWorkerMetrics } from "@pipeline/metrics";
 import { createLogger, parseEnvironment } from "@pipeline/runtime";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { CANNOT_CLAIM_MS, findDeadly, LOOP_DEAD_MS, NO_HEARTBEAT_MS } from "../vitals.ts";
+import { endWhenDead } from "../end-when-dead.ts";
+import { CANNOT_CLAIM_MS, findDeadly, LOOP_DEAD_MS, NO_HEARTBEAT_MS, NOT_READY_MS } from "../vitals.ts";
 import { expireSessions, openWorkerBench, type WorkerBench, workThrough } from "../worker.fixture.ts";
 import type { Worker } from "../worker.ts";
 import { createReport } from "./report-health.ts";
@@ -123,6 +124,55 @@ test("without its database a worker is soon not ready, and dead when that lasts"
   expect([await status("/health/live"), await status("/health/ready")]).toEqual([200, 200]);
 });
 
+/** Takes the function that claims away, or gives it back. */
+async function setClaimable(isClaimable: boolean): Promise<void> {
+  const [from, to] = isClaimable ? ["claim_jobs_away", "claim_jobs"] : ["claim_jobs", "claim_jobs_away"];
+  const { database } = bench;
+  const signature = "(uuid, integer, jsonb, bigint, integer)";
+  await database.run(`alter function ${database.schema}.${from}${signature} rename to ${to}`);
+}
+
+const countSessions = (where: string): Promise<number> =>
+  bench.database.run(`update ${bench.database.schema}.worker_sessions set pid = pid where ${where}`);
+
+test("a worker that cannot claim looks alive to nobody, adds no sessions, and ends itself", async () => {
+  const { worker, get, status } = await openPort();
+  await setClaimable(false);
+  for (let count = 0; count < 3; count += 1) await round(worker);
+  expect(await countSessions("true")).toBe(0);
+  expect(await get("/health/ready")).toMatchObject({ status: 503, body: expect.stringContaining("not_started") });
+
+  await setClaimable(true);
+  await round(worker);
+  expect([await countSessions("ended_at is null"), await status("/health/ready")]).toEqual([1, 200]);
+
+  await setClaimable(false);
+  for (let count = 0; count < 3; count += 1) await round(worker);
+  expect([await countSessions("ended_at is null"), await countSessions("true")]).toEqual([0, 1]);
+  now += CANNOT_CLAIM_MS + 1;
+  await round(worker);
+  await setClaimable(true);
+  const ended = Promise.withResolvers<void>();
+  const stopLooking = endWhenDead({ readVitals: () => worker.vitals(), log, exit: ended.resolve, everyMs: 1 });
+  await ended.promise;
+  stopLooking();
+  expect(await get("/health/live")).toMatchObject({ status: 503, body: expect.stringContaining("cannot_claim") });
+});
+
+test("a worker whose rounds fail before they claim does not go on looking alive", async () => {
+  const { database, setAway } = lossy();
+  const { worker } = await openPort({ database });
+  await round(worker);
+  setAway(true);
+  await worker.tick().catch(() => 0);
+  expect(worker.vitals().has_session).toBe(true);
+  now += NOT_READY_MS + 1;
+  await worker.tick().catch(() => 0);
+  setAway(false);
+  await worker.beat();
+  expect(await countSessions("ended_at is null")).toBe(0);
+});
+
 test("a worker that lost its session is not ready until the next round has renewed it", async () => {
   const { worker, get, status } = await openPort();
   await round(worker);
@@ -155,7 +205,14 @@ test("what the worker does is counted, without an id of anything", async () => {
   await bench.submit("other bytes than promised", { bytes_len: 3 });
   await workThrough(worker);
   await worker.beat();
-  const { body } = await get("/metrics");
+  const { body: labelled } = await get("/metrics");
+  const samplesOf = labelled.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  const deployment = `environment="test",schema="${bench.database.schemaName}"`;
+  expect(samplesOf.filter((line) => !line.includes(deployment))).toEqual([]);
+  const body = labelled
+    .replaceAll(new RegExp(`,?${deployment}`, "g"), "")
+    .replaceAll("{,", "{")
+    .replaceAll("{}", "");
   for (const line of [
     "pipeline_claims_total 2",
     'pipeline_claim_ends_total{outcome="completed"} 1',
