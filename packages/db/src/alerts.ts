@@ -110,14 +110,20 @@ export type AlertMessage = z.infer<typeof messageRow>;
 /** Nobody wants to be told of yesterday's alert. */
 const MESSAGE_LIFE = "24 hours";
 
-/** The message to send now, in order: one that waits for its next attempt holds up those behind it. */
-export function findAlertMessage(db: Queryable): Promise<AlertMessage | undefined> {
+/**
+ * Takes the message to send now, in order: one that waits for its next attempt holds up those behind it. For `holdMs` no
+ * other process takes it, so that of many that deliver one sends it.
+ */
+export function takeAlertMessage(db: Queryable, holdMs: number): Promise<AlertMessage | undefined> {
   return maybeOne(
     db,
     messageRow,
-    `select message_id, alert_name, kind, body, attempt_count, created_at < now() - interval '${MESSAGE_LIFE}' as is_too_old
-     from (select m.* from ${db.schema}.alert_messages m where m.ended_at is null order by m.message_id limit 1) head
-     where due_at <= now() or created_at < now() - interval '${MESSAGE_LIFE}'`,
+    `update ${db.schema}.alert_messages m set due_at = now() + $1::float8 * interval '1 ms'
+     where m.message_id = (select min(h.message_id) from ${db.schema}.alert_messages h where h.ended_at is null)
+       and m.ended_at is null and m.due_at <= now()
+     returning message_id, alert_name, kind, body, attempt_count,
+       created_at < now() - interval '${MESSAGE_LIFE}' as is_too_old`,
+    [holdMs],
   );
 }
 
@@ -143,7 +149,10 @@ export async function postponeAlertMessage(
   );
 }
 
-/** Messages that were sent, or given up, a month ago. */
+/** Messages that were sent, or given up, a month ago, and those that are too old and nobody ended. */
 export function forgetAlertMessages(db: Queryable): Promise<number> {
-  return db.run(`delete from ${db.schema}.alert_messages where ended_at < now() - interval '30 days'`);
+  return db.run(
+    `delete from ${db.schema}.alert_messages where ended_at < now() - interval '30 days'
+     or (ended_at is null and created_at < now() - 2 * interval '${MESSAGE_LIFE}')`,
+  );
 }

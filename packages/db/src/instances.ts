@@ -21,6 +21,8 @@ export interface InstanceIdentity extends Agreement {
   hostname: string;
   pid: number;
   build: string;
+  /** Today's budget of everybody, in US dollars, as this process has it; null: none. */
+  budget_usd_per_day: number | null;
 }
 
 const instanceRow = z.object({
@@ -33,6 +35,7 @@ const instanceRow = z.object({
   schema_version: z.number(),
   storage: z.string(),
   embed_model: z.string(),
+  budget_usd_per_day: z.number().nullable(),
   traffic: jsonObject.nullable(),
   started_at: z.date(),
   heartbeat_at: z.date(),
@@ -46,8 +49,8 @@ export async function beatInstance(
 ): Promise<void> {
   await db.run(
     `insert into ${db.schema}.service_instances (instance_id, service, hostname, pid, build, environment, schema_version,
-       storage, embed_model, traffic, expires_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, now() + $11::float8 * interval '1 ms')
+       storage, embed_model, budget_usd_per_day, traffic, expires_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, now() + $12::float8 * interval '1 ms')
      on conflict (instance_id) do update
      set traffic = excluded.traffic, heartbeat_at = now(), expires_at = excluded.expires_at`,
     [
@@ -60,6 +63,7 @@ export async function beatInstance(
       identity.schema_version,
       identity.storage,
       identity.embed_model,
+      identity.budget_usd_per_day,
       traffic === null ? null : JSON.stringify(traffic),
       lifeMs,
     ],
@@ -74,8 +78,8 @@ export async function endInstance(db: Queryable, instanceId: string): Promise<vo
 export function listLiveInstances(db: Queryable): Promise<InstanceRow[]> {
   return db.many(
     instanceRow,
-    `select instance_id, service, hostname, pid, build, environment, schema_version, storage, embed_model, traffic,
-       started_at, heartbeat_at
+    `select instance_id, service, hostname, pid, build, environment, schema_version, storage, embed_model,
+       budget_usd_per_day, traffic, started_at, heartbeat_at
      from ${db.schema}.service_instances where expires_at > now() order by service, started_at, instance_id`,
   );
 }

@@ -42,7 +42,7 @@ test("the queue, the workers, the pool and today's spending are told", async () 
     "pipeline_claims_paused 0",
     'pipeline_spent_today_usd{provider="openai"} 0.25',
     'pipeline_tokens_today{provider="openai"} 500',
-    "pipeline_budget_used_ratio 0.8",
+    "pipeline_budget_used_ratio 0.6",
     `pipeline_database_pool_connections{kind="limit"} ${database.connections().limit}`,
   ]) {
     expect(text.split("\n")).toContain(line);

@@ -22,7 +22,7 @@ export interface DatabaseMetricsOptions {
 interface Figures {
   queue: QueueFigures;
   spent: SpentToday[];
-  usedUsd: number;
+  spentUsd: number;
 }
 
 const KEEP_MS = 5_000;
@@ -51,8 +51,8 @@ export function addDatabaseMetrics(registry: Registry, database: Database, optio
   if (budgetUsdPerDay !== undefined) {
     add({
       name: "pipeline_budget_used_ratio",
-      help: "Share of today's budget that is spent or set aside.",
-      read: ({ usedUsd }) => [{ labels: {}, value: budgetUsdPerDay === 0 ? 1 : usedUsd / budgetUsdPerDay }],
+      help: "Share of today's budget that is spent.",
+      read: ({ spentUsd }) => [{ labels: {}, value: budgetUsdPerDay === 0 ? 1 : spentUsd / budgetUsdPerDay }],
     });
   }
 }
@@ -61,7 +61,7 @@ async function readFigures(database: Database): Promise<Figures> {
   const queue = await getQueueFigures(database);
   const spent = await listSpentToday(database);
   const today = await getSpendingToday(database);
-  return { queue, spent, usedUsd: today.spent_usd + today.reserved_usd };
+  return { queue, spent, spentUsd: today.spent_usd };
 }
 
 /** A metric that is set anew from what the database says whenever it is asked for. */

@@ -1,4 +1,11 @@
-import { getQueueFigures, getSpendingToday, listLiveInstances, type Queryable, type QueueFigures } from "@pipeline/db";
+import {
+  getQueueFigures,
+  getSpendingToday,
+  type InstanceRow,
+  listLiveInstances,
+  type Queryable,
+  type QueueFigures,
+} from "@pipeline/db";
 import { findDifferences } from "./compare-instances.ts";
 import { addTraffic, countRequests, latencyQuantile, trafficSchema } from "./latency-window.ts";
 
@@ -9,17 +16,14 @@ export interface AlertFigures {
   api: { request_count: number; error_count: number; p95_seconds: number | null };
   live_api_count: number;
   difference_count: number;
-  /** Null: there is no budget. */
+  /** What is spent today of the budget; null: there is none. */
   budget_share: number | null;
 }
 
 /** Of fewer requests nobody can say how the API is doing. */
 export const MIN_REQUESTS = 20;
 
-export async function readAlertFigures(
-  db: Queryable,
-  { budgetUsdPerDay }: { budgetUsdPerDay: number | undefined },
-): Promise<AlertFigures> {
+export async function readAlertFigures(db: Queryable): Promise<AlertFigures> {
   const queue = await getQueueFigures(db);
   const instances = await listLiveInstances(db);
   const apis = instances.filter((instance) => instance.service === "api");
@@ -34,12 +38,16 @@ export async function readAlertFigures(
     },
     live_api_count: apis.length,
     difference_count: findDifferences(instances).length,
-    budget_share: budgetUsdPerDay === undefined ? null : await readBudgetShare(db, budgetUsdPerDay),
+    budget_share: await readBudgetShare(db, instances),
   };
 }
 
-async function readBudgetShare(db: Queryable, budgetUsdPerDay: number): Promise<number> {
-  const { spent_usd, reserved_usd } = await getSpendingToday(db);
+/** Of the smallest budget that any process has. What is set aside does not count: it is more than what will be spent. */
+async function readBudgetShare(db: Queryable, instances: readonly InstanceRow[]): Promise<number | null> {
+  const budgets = instances.flatMap((instance) => instance.budget_usd_per_day ?? []);
+  if (budgets.length === 0) return null;
+  const budget = Math.min(...budgets);
+  const { spent_usd } = await getSpendingToday(db);
   // A budget of nothing is used up.
-  return budgetUsdPerDay === 0 ? 1 : (spent_usd + reserved_usd) / budgetUsdPerDay;
+  return budget === 0 ? 1 : spent_usd / budget;
 }

@@ -32,7 +32,7 @@ export interface WatchOptions {
   agreement: Agreement;
   /** Today's budget of everybody, in US dollars. */
   budgetUsdPerDay: number | undefined;
-  /** Where alerts are told; undefined: they are only shown and logged. */
+  /** Where alerts are told; undefined: by this process nowhere. */
   webhookUrl: string | undefined;
   /** Milliseconds of a clock that never goes back. */
   clock?: () => number;
@@ -97,6 +97,7 @@ export function createWatch(options: WatchOptions): Watch {
     view = seen;
     isHolder = await holdAlertWatch(database, { holder: identity.instance_id, leaseMs: LIFE_MS });
     if (isHolder) await watchAlerts(options, identity.instance_id);
+    if (webhookUrl !== undefined) await deliverMessages(database, { webhookUrl, log });
     if (isHolder) await forget();
   };
   const tick = async (): Promise<void> => {
@@ -124,8 +125,16 @@ export function createWatch(options: WatchOptions): Watch {
   };
 }
 
-function identify({ service, build, agreement }: WatchOptions): InstanceIdentity {
-  return { ...agreement, instance_id: randomUUID(), service, hostname: hostname(), pid: process.pid, build };
+function identify({ service, build, agreement, budgetUsdPerDay }: WatchOptions): InstanceIdentity {
+  return {
+    ...agreement,
+    instance_id: randomUUID(),
+    service,
+    hostname: hostname(),
+    pid: process.pid,
+    build,
+    budget_usd_per_day: budgetUsdPerDay ?? null,
+  };
 }
 
 async function readView(database: Database, agreement: Agreement): Promise<WatchView> {
@@ -138,19 +147,16 @@ async function readView(database: Database, agreement: Agreement): Promise<Watch
   };
 }
 
-async function watchAlerts({ database, log, ...options }: WatchOptions, holder: string): Promise<void> {
-  const { webhookUrl, budgetUsdPerDay, agreement } = options;
+/** Whoever looks keeps what is to be told; whoever has a webhook tells it. */
+async function watchAlerts({ database, log, agreement }: WatchOptions, holder: string): Promise<void> {
   const changes = await evaluateAlerts(database, {
     holder,
-    budgetUsdPerDay,
     origin: { environment: agreement.environment, schema: database.schemaName },
-    isDelivered: webhookUrl !== undefined,
   });
   for (const { rule, alert, kind } of changes) {
     const { value, threshold } = alert;
     log[kind === "cleared" ? "info" : "error"]({ alert: rule.name, value, threshold }, `alert ${kind}`);
   }
-  if (webhookUrl !== undefined) await deliverMessages(database, { webhookUrl, log });
 }
 
 interface Change {

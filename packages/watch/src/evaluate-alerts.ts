@@ -16,10 +16,7 @@ import { judgeAlert } from "./judge-alert.ts";
 export interface Evaluation {
   /** The process that holds the watch. */
   holder: string;
-  budgetUsdPerDay: number | undefined;
   origin: Origin;
-  /** False: nobody is to be told, only the state is kept. */
-  isDelivered: boolean;
 }
 
 /** An alert that began to fire, went on or was cleared. */
@@ -34,7 +31,7 @@ export interface AlertChange {
  * whoever looks next and whatever restarts. Answers the changes; none where another process looks by now.
  */
 export async function evaluateAlerts(database: Database, evaluation: Evaluation): Promise<AlertChange[]> {
-  const figures = await readAlertFigures(database, evaluation);
+  const figures = await readAlertFigures(database);
   return database.transaction(async (tx) => {
     if (!(await beginEvaluation(tx, evaluation.holder))) return [];
     const now = await readClock(tx);
@@ -54,7 +51,7 @@ export async function evaluateAlerts(database: Database, evaluation: Evaluation)
       changes.push({ rule, alert, kind });
       const since = alert.since ?? before?.since ?? now;
       const body = writeMessage({ rule, alert, kind, since }, evaluation.origin);
-      if (evaluation.isDelivered) await addAlertMessage(tx, { alert_name: rule.name, kind, body });
+      await addAlertMessage(tx, { alert_name: rule.name, kind, body });
     }
     return changes;
   });

@@ -1,4 +1,11 @@
-import { checkSchemaVersion, type Database, getWorkerHealth, listLiveInstances } from "@pipeline/db";
+import {
+  checkSchemaVersion,
+  type Database,
+  getQueueControl,
+  getWorkerHealth,
+  listLiveInstances,
+  type QueueControl,
+} from "@pipeline/db";
 import { createProbe, toAppError } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
 import {
@@ -11,7 +18,16 @@ import {
   type Watch,
 } from "@pipeline/watch";
 
-export const HEALTH_PARTS = ["database", "schema", "storage", "parser", "embedder", "workers", "services"] as const;
+export const HEALTH_PARTS = [
+  "database",
+  "schema",
+  "storage",
+  "parser",
+  "embedder",
+  "workers",
+  "queue",
+  "services",
+] as const;
 
 /** A part that does not work, and why. */
 export interface FailingPart {
@@ -53,15 +69,17 @@ export function createHealthChecks(system: System, timeoutMs: number): () => Pro
   const fresh = { timeoutMs, keepMs: 0 };
   const askSchema = createProbe(() => checkSchemaVersion(database), fresh);
   const askWorkers = createProbe(() => getWorkerHealth(database), fresh);
+  const askQueue = createProbe(() => getQueueControl(database), fresh);
   const askStorage = createProbe(() => storage.check(), { timeoutMs, keepMs: STORAGE_KEEP_MS });
   const askParser = createProbe(checkParser, { timeoutMs, keepMs: PROVIDER_KEEP_MS });
   const askEmbedder = createProbe(checkEmbedder, { timeoutMs, keepMs: PROVIDER_KEEP_MS });
   const askInstances = createProbe(async () => findDifferences(await listLiveInstances(database)), fresh);
   const askAlerts = createProbe(() => showAlerts(database, watch?.databaseAlert()), fresh);
   return async () => {
-    const [schema, workers, stored, parser, embedder, differences, shown] = await Promise.all([
+    const [schema, workers, queue, stored, parser, embedder, differences, shown] = await Promise.all([
       outcomeOf(askSchema()),
       outcomeOf(askWorkers()),
+      outcomeOf(askQueue()),
       outcomeOf(askStorage()),
       outcomeOf(askParser()),
       outcomeOf(askEmbedder()),
@@ -75,6 +93,7 @@ export function createHealthChecks(system: System, timeoutMs: number): () => Pro
         ...faultOf("parser", parser),
         ...faultOf("embedder", embedder),
         ...workerFault(workers),
+        ...describePause(queue.value),
         ...describeDifferences(differences.value ?? []),
       ],
       schemaVersion: schema.value,
@@ -114,6 +133,14 @@ function workerFault(outcome: Outcome<{ live_count: number }>): FailingPart[] {
   return isAlive ? [] : [{ part: "workers", code: "no_live_worker", detail: "No worker sends heartbeats." }];
 }
 
+/** That the queue cannot be asked is told by the database's part. */
+function describePause(control: QueueControl | undefined): FailingPart[] {
+  if (control === undefined || control.paused_at === null) return [];
+  const since = `Claiming has been paused since ${control.paused_at.toISOString()}.`;
+  return [{ part: "queue", code: "queue_paused", detail: `${since} Uploads are taken and wait.` }];
+}
+
+/** In what they differ and no more: anybody may read it, and the rest names hosts, directories and the project. */
 function describeDifferences(differences: readonly Difference[]): FailingPart[] {
   return differences.map(({ field }) => ({
     part: "services",

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
-import { endSession, openPostgres } from "@pipeline/db";
+import { endSession, openPostgres, pauseClaims, resumeClaims } from "@pipeline/db";
 import { createSession } from "@pipeline/db/testing";
 import { startSupabase } from "@pipeline/mocks/supabase";
 import { AppError } from "@pipeline/runtime";
@@ -64,6 +64,17 @@ describe("health", () => {
   it("is degraded with a worker that missed its heartbeats", async () => {
     await createSession(api.database, -1_000);
     expect((await ask()).health.body).toMatchObject({ status: "degraded", workers: { live_count: 0 } });
+  });
+
+  it("is degraded while claiming is paused, and ready, because uploads are taken", async () => {
+    const session = await createSession(api.database);
+    await pauseClaims(api.database, { paused_by: "test", reason: null });
+    const { health, ready } = await ask();
+    await resumeClaims(api.database);
+    await endSession(api.database, session);
+    const failing = [{ part: "queue", code: "queue_paused", detail: expect.stringMatching(/paused since \d{4}-.*Z/) }];
+    expect(health.body).toMatchObject({ status: "degraded", failing });
+    expect(ready).toMatchObject({ status: 200, body: { status: "ready", failing: [] } });
   });
 
   it("names a schema of another version", async () => {

@@ -39,6 +39,7 @@ export const healthOperations: Operations = {
     tag: "health",
     access: "public",
     summary: "Whether an upload sent now would become searchable",
+    description: "Claiming that is paused on purpose leaves it ready: uploads are taken and wait. `/health` names it.",
     answers: {
       200: { description: "It would.", example: { status: "ready", failing: [] } },
       503: {
