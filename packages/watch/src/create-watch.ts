@@ -80,10 +80,7 @@ export function createWatch(options: WatchOptions): Watch {
   let isHolder = false;
   let view: WatchView | undefined;
   const outage = createOutage({ origin, webhookUrl, isFirst: () => isHolder, clock, log });
-  const forget = atMostEvery(FORGET_EVERY_MS, clock, async () => {
-    await forgetAlertMessages(database);
-    await forgetInstances(database);
-  });
+  const forget = atMostEvery(FORGET_EVERY_MS, clock, () => forgetOld(database));
 
   const round = async (): Promise<void> => {
     await beatInstance(database, {
@@ -157,6 +154,11 @@ async function watchAlerts({ database, log, agreement }: WatchOptions, holder: s
     const { value, threshold } = alert;
     log[kind === "cleared" ? "info" : "error"]({ alert: rule.name, value, threshold }, `alert ${kind}`);
   }
+}
+
+async function forgetOld(database: Database): Promise<void> {
+  await forgetAlertMessages(database);
+  await forgetInstances(database);
 }
 
 interface Change {
