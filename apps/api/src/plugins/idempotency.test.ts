@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { buildApi } from "../app.ts";
 import { onceForKey } from "./once-for-key.ts";
+import { completeDocument } from "../testing/documents.ts";
 import { openTestApi, send, uploadAnswer, uploadRequest, type Answer, type TestApi } from "../testing/test-api.ts";
 
 let api: TestApi;
@@ -29,6 +30,10 @@ const batchAnswer = z.object({
 
 function statusesOf(results: readonly { status: number }[]): Set<number> {
   return new Set(results.map(({ status }) => status));
+}
+
+function die(): never {
+  throw new Error("died");
 }
 
 async function removeDocumentOf(user: string, job_id: string): Promise<void> {
@@ -134,7 +139,7 @@ describe("a POST with an Idempotency-Key", () => {
     expect(found).toMatchObject({ status: 200, upload: { job_id } });
   });
 
-  it("keeps a job's answer as it was, and together with the work: a crash before the answer changes nothing", async () => {
+  it("keeps a job's answer as it was", async () => {
     const user = randomUUID();
     const { job_id } = uploadAnswer.parse((await post("/upload", { user, key: "up", body: uploadRequest() })).body);
     const asked = { user, key: "cancel" };
@@ -146,16 +151,35 @@ describe("a POST with an Idempotency-Key", () => {
     expect(await post(`/jobs/${job_id}/cancel`, { user, key: "other" })).toMatchObject({ status: 409 });
   });
 
+  it("finds a reprocessing again whose process died before it could answer", async () => {
+    const user = randomUUID();
+    const { document_id } = await completeDocument(api.database, { user_id: user, passages: [{ text: "one" }] });
+    const dying = await buildApi({ ...api.dependencies, notifier: { ...api.dependencies.notifier, wake: die } });
+    const path = `/documents/${document_id}/reprocess`;
+    const headers = { "idempotency-key": "reprocess" };
+    const body = { from: "parse" };
+    expect((await send(dying, { method: "POST", path, user, body, headers })).status).toBe(500);
+    await dying.close();
+    const { body: listed } = await api.call({ path: "/jobs?state=queued", user });
+    const [job] = z.array(z.looseObject({ job_id: z.string() })).parse(listed["jobs"]);
+    await cancelJob(api.database, { job_id: job?.job_id ?? "", correlation_id: "test" });
+    const again = await post(path, { user, key: "reprocess", body });
+    expect(again).toMatchObject({ status: 202, body: { job_id: job?.job_id, document_id } });
+    expect(again.headers["idempotency-replayed"]).toBe("true");
+    expect((await api.call({ path: "/jobs?state=queued", user })).body["jobs"]).toEqual([]);
+  });
+
   it("undoes work whose key another request has taken over and answered", async () => {
     const user = randomUUID();
     const { job_id } = uploadAnswer.parse((await post("/upload", { user, key: "up", body: uploadRequest() })).body);
     const heldKey = { user_id: user, key_digest: "gone", request_digest: "r" };
     const cancel = { job_id, correlation_id: "test" };
-    const work = onceForKey(api.database, { heldKey }, (tx) => cancelJob(tx, cancel));
+    const database = onceForKey(api.database, { heldKey });
+    const work = database.transaction((tx) => cancelJob(tx, cancel));
     await expect(work).rejects.toMatchObject({ code: "idempotency_key_in_use" });
     expect((await api.call({ path: `/jobs/${job_id}`, user })).body["state"]).toBe("waiting");
     await claimKey(api.database, heldKey, 60_000);
-    await onceForKey(api.database, { heldKey }, (tx) => cancelJob(tx, cancel));
+    await database.transaction((tx) => cancelJob(tx, cancel));
     expect(await claimKey(api.database, heldKey, 60_000)).toMatchObject({
       outcome: "answered",
       answer: { status_code: 202, body: { job_id, state: "cancelled" } },

@@ -17,7 +17,7 @@ export const cancelJobRoute: FastifyPluginAsyncZod<ApiDependencies> = async (app
     },
     handler: async (request, reply) => {
       const asked = { job_id: request.params.job_id, user_id: request.userId, correlation_id: request.id };
-      const job = await onceForKey(database, request, (tx) => cancelJob(tx, asked));
+      const job = await onceForKey(database, request).transaction((tx) => cancelJob(tx, asked));
       return reply.code(202).header("location", jobUrl(job.job_id)).send(presentJob(job));
     },
   });

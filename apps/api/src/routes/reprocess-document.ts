@@ -5,6 +5,7 @@ import { documentParams } from "../contract/document-body.ts";
 import { jobBody, presentJob } from "../contract/job-body.ts";
 import { jobUrl } from "../contract/urls.ts";
 import type { ApiDependencies } from "../dependencies.ts";
+import { onceForKey } from "../plugins/once-for-key.ts";
 import { BODY_PROBLEMS, COMMON_PROBLEMS, problem } from "../problems/problem.ts";
 
 /** The stage to begin with, or the status that it begins from. */
@@ -24,7 +25,7 @@ export const reprocessDocumentRoute: FastifyPluginAsyncZod<ApiDependencies> = as
       const { document_id } = request.params;
       const { from } = request.body;
       const asked = { document_id, user_id: request.userId, from, correlation_id: request.id };
-      const job = await database.transaction((tx) => reprocessDocument(tx, asked));
+      const job = await onceForKey(database, request).transaction((tx) => reprocessDocument(tx, asked));
       notifier.wake();
       return reply.code(202).header("location", jobUrl(job.job_id)).send(presentJob(job));
     },

@@ -3,6 +3,7 @@ import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { jobBody, jobParams, presentJob } from "../contract/job-body.ts";
 import { jobUrl } from "../contract/urls.ts";
 import type { ApiDependencies } from "../dependencies.ts";
+import { onceForKey } from "../plugins/once-for-key.ts";
 import { BODY_PROBLEMS, COMMON_PROBLEMS, problem } from "../problems/problem.ts";
 
 /** Queues a failed, cancelled or backing-off job again, at the status that it has reached. */
@@ -16,7 +17,7 @@ export const retryJobRoute: FastifyPluginAsyncZod<ApiDependencies> = async (app,
     },
     handler: async (request, reply) => {
       const asked = { job_id: request.params.job_id, user_id: request.userId, correlation_id: request.id };
-      const job = await database.transaction((tx) => retryJob(tx, asked));
+      const job = await onceForKey(database, request).transaction((tx) => retryJob(tx, asked));
       notifier.wake();
       return reply.code(202).header("location", jobUrl(job.job_id)).send(presentJob(job));
     },
