@@ -10,7 +10,8 @@ from (values ('pipeline_api'), ('pipeline_worker')) wanted (login)
 where not exists (select from pg_roles where rolname = login)
 \gexec
 
-select format('alter role %I password %L', login, password), format('grant %I to %I', service, login)
+select format('alter role %I password %L', login, password), format('grant %I to %I', service, login),
+  format('alter role %I set statement_timeout = ''60s''', login)
 from (values
   ('pipeline_api', :'api_password', :'schema' || '_api'),
   ('pipeline_worker', :'worker_password', :'schema' || '_worker')

@@ -1,4 +1,4 @@
-import type { UploadAllowance } from "@pipeline/db";
+import type { Budgets, UploadAllowance } from "@pipeline/db";
 import { LIMITS, type Environment } from "@pipeline/runtime";
 import type { StreamSettings } from "./streams/job-streams.ts";
 
@@ -11,6 +11,8 @@ export interface ApiSettings {
   uploadLimits: UploadLimits;
   /** What one user may have. */
   uploadAllowance: UploadAllowance;
+  /** What searches may be paid with, together with everything else that is paid. */
+  budgets: Budgets;
   requestLimits: RequestLimits;
   /** Proxies whose X-Forwarded-For counts, by number or address; false: none. */
   trustProxy: number | string[] | false;
@@ -78,6 +80,10 @@ export function settingsFrom(environment: Environment, build = "development"): A
     uploadAllowance: {
       maxInFlight: environment.LIMIT_UPLOADS_IN_FLIGHT,
       maxPerDay: environment.LIMIT_UPLOADS_PER_DAY,
+    },
+    budgets: {
+      usdPerDay: environment.BUDGET_USD_PER_DAY,
+      usdPerUserPerDay: environment.BUDGET_USD_PER_USER_PER_DAY,
     },
     requestLimits: {
       perUser: environment.LIMIT_REQUESTS_PER_MINUTE,

@@ -78,7 +78,7 @@ export function openPostgres(options: PostgresOptions): Database {
 }
 
 /** Statements longer than this are hung, not slow: the longest of a worker (storing a batch of vectors) takes seconds. */
-const STATEMENT_TIMEOUT_MS = 60_000;
+export const STATEMENT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 
 function poolConfig(options: PostgresOptions): PoolConfig {

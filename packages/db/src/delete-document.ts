@@ -1,6 +1,7 @@
 import { AppError } from "@pipeline/runtime";
 import { z } from "zod";
 import { maybeOne, type Queryable } from "./queryable.ts";
+import { OBJECT_KEY, SLOWEST_UPLOAD } from "./removals.ts";
 import { lockDocument } from "./uploads.ts";
 
 /**
@@ -38,12 +39,10 @@ async function lockJobs(tx: Queryable, documentId: string): Promise<void> {
   );
 }
 
-/** What began in time may end after the link: 15 minutes is the longest that the disk store lets an upload last. */
-const SLOWEST_UPLOAD = "interval '1 hour'";
-
-const OBJECT_KEY = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}){0,3}$";
-
-/** The document's key, and those that each of its jobs may have been given; nothing is stored under any other name. */
+/**
+ * The document's key, those of uploads before it, and those that each of its jobs may have been given; nothing is stored
+ * under any other name.
+ */
 async function insertRemovals(tx: Queryable, documentId: string): Promise<string[]> {
   const rows = await tx.many(
     z.object({ object_key: z.string() }),
@@ -51,6 +50,8 @@ async function insertRemovals(tx: Queryable, documentId: string): Promise<string
        select job_id, upload_expires_at from ${tx.schema}.upload_jobs where document_id = $1
      ), keys as (
        select raw_path as object_key from ${tx.schema}.documents where document_id = $1
+       union
+       select unnest(old_paths) from ${tx.schema}.documents where document_id = $1
        union
        select $1::uuid::text || '/' || job_id::text from jobs
      )

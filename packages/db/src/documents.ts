@@ -45,11 +45,17 @@ export interface DocumentFilter {
   filename?: string | undefined;
 }
 
+export interface DocumentList {
+  user_id: string;
+  filter?: DocumentFilter;
+  before: DocumentCursor | undefined;
+  /** The last one that is looked at; undefined: all are. */
+  upTo?: DocumentCursor | undefined;
+  limit: number;
+}
+
 /** Newest first, from behind the cursor on. */
-export function listDocuments(
-  db: Queryable,
-  input: { user_id: string; filter?: DocumentFilter; before: DocumentCursor | undefined; limit: number },
-): Promise<DocumentWithJob[]> {
+export function listDocuments(db: Queryable, input: DocumentList): Promise<DocumentWithJob[]> {
   const { filter = {} } = input;
   return db.many(
     documentWithJobRow,
@@ -57,19 +63,38 @@ export function listDocuments(
     `${selectDocuments(db)}
      where d.user_id = $1 and d.created_at <= coalesce($2::timestamptz, 'infinity')
        and ($2 is null or d.created_at < $2 or d.document_id > $3::uuid)
+       and d.created_at >= coalesce($8::timestamptz, '-infinity')
+       and ($8 is null or d.created_at > $8 or d.document_id <= $9::uuid)
        and ($5::text is null or j.state = $5) and ($6::text is null or d.processing_status = $6)
        and ($7::text is null or strpos(lower(d.filename), lower($7)) > 0)
      order by d.created_at desc, d.document_id
      limit $4`,
     [
       input.user_id,
-      input.before?.created_at ?? null,
-      input.before?.document_id ?? null,
+      ...placeOf(input.before),
       input.limit,
       filter.state ?? null,
       filter.status ?? null,
       filter.filename ?? null,
+      ...placeOf(input.upTo),
     ],
+  );
+}
+
+/** The document that is `steps` behind the cursor, so that a filter that few pass does not read all of a user's. */
+export function findDocumentBehind(
+  db: Queryable,
+  input: { user_id: string; before: DocumentCursor | undefined; steps: number },
+): Promise<DocumentCursor | undefined> {
+  return maybeOne(
+    db,
+    z.object({ created_at: z.date(), document_id: z.string() }),
+    `select d.created_at, d.document_id from ${db.schema}.documents d
+     where d.user_id = $1 and d.created_at <= coalesce($2::timestamptz, 'infinity')
+       and ($2 is null or d.created_at < $2 or d.document_id > $3::uuid)
+     order by d.created_at desc, d.document_id
+     offset $4 - 1 limit 1`,
+    [input.user_id, ...placeOf(input.before), input.steps],
   );
 }
 
@@ -82,4 +107,8 @@ function selectDocuments(db: Queryable): string {
       select job_id, state, last_error from ${db.schema}.upload_jobs
       where document_id = d.document_id order by generation desc limit 1
     ) j on true`;
+}
+
+function placeOf(cursor: DocumentCursor | undefined): [Date | null, string | null] {
+  return cursor ? [cursor.created_at, cursor.document_id] : [null, null];
 }

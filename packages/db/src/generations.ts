@@ -1,6 +1,7 @@
 import { AppError } from "@pipeline/runtime";
 import { z } from "zod";
 import type { Queryable } from "./queryable.ts";
+import { removeOldFiles } from "./removals.ts";
 import { storableJson, storableText } from "./storable-text.ts";
 
 /** What a job builds: one generation of one document. */
@@ -130,7 +131,7 @@ export function storeEmbeddings(
 ): Promise<number> {
   return tx.run(
     `update ${tx.schema}.document_chunks c
-     set embedding = e.vector::vector, embed_model = $3, embed_version = $4, embedded_at = now()
+     set embedding = e.vector::${tx.schema}.embedding, embed_model = $3, embed_version = $4, embedded_at = now()
      from unnest($5::uuid[], $6::text[]) as e (chunk_id, vector)
      where c.chunk_id = e.chunk_id and c.document_id = $1 and c.generation = $2`,
     [
@@ -159,8 +160,16 @@ export async function countChunks(db: Queryable, generation: Generation, model: 
   return counts ?? { chunk_count: 0, embedded_count: 0, token_count: 0 };
 }
 
+/** Removes what cancelled and failed jobs left, but neither what search sees nor `source`. The document is locked. */
+export async function dropGenerations(
+  tx: Queryable,
+  { document_id, source }: { document_id: string; source: number | null },
+): Promise<void> {
+  await tx.many(z.unknown(), `select ${tx.schema}.drop_generations($1, $2)`, [document_id, source]);
+}
+
 /**
- * Makes the generation the one that search sees and removes every other, in the caller's transaction. Throws
+ * Makes the generation the one that search sees and removes every other with the files of earlier uploads, in the caller's transaction. Throws
  * `generation_incomplete` (kind internal) where a chunk still lacks its vector, or there are no chunks.
  */
 export async function publishGeneration(tx: Queryable, generation: Generation): Promise<void> {
@@ -182,4 +191,5 @@ export async function publishGeneration(tx: Queryable, generation: Generation): 
   }
   await tx.run(`delete from ${tx.schema}.document_chunks where document_id = $1 and generation <> $2`, key);
   await tx.run(`delete from ${tx.schema}.document_pages where document_id = $1 and generation <> $2`, key);
+  if (generation.generation > 1) await removeOldFiles(tx, generation.document_id);
 }

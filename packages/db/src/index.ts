@@ -34,7 +34,7 @@ export * from "./queue-stats.ts";
 export * from "./queue.ts";
 export * from "./reconcile.ts";
 export * from "./redrive.ts";
-export * from "./removals.ts";
+export { deferRemovals, removeDeletedFiles } from "./removals.ts";
 export * from "./reprocess.ts";
 export * from "./request-counts.ts";
 export * from "./retention.ts";

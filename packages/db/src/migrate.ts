@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { AppError } from "@pipeline/runtime";
 import { z } from "zod";
 import type { Database } from "./database.ts";
-import type { Queryable } from "./queryable.ts";
+import { one, type Queryable } from "./queryable.ts";
 
 export interface MigrationResult {
   /** Versions applied by this call, in order. */
@@ -94,7 +94,14 @@ async function prepareSchema(tx: Queryable): Promise<void> {
   await tx.run(`create schema if not exists ${tx.schema}`);
   // In public, so that schemas that share a database share the type; does nothing where it is installed elsewhere.
   await tx.run("create extension if not exists vector with schema public");
-  await tx.run(`set local search_path to ${tx.schema}, public, extensions`);
+  const { home } = await one(
+    tx,
+    z.object({ home: z.string() }),
+    "select extnamespace::regnamespace::text as home from pg_extension where extname = 'vector'",
+  );
+  const known = ["public", "extensions"];
+  const path = [tx.schema, ...known, ...(known.includes(home) ? [] : [home])];
+  await tx.run(`set local search_path to ${path.join(", ")}`);
   await tx.run(`create table if not exists ${tx.schema}.schema_migrations (
     version integer primary key, name text not null, checksum text not null, applied_at timestamptz not null default now())`);
 }

@@ -1,9 +1,11 @@
 import { AppError } from "@pipeline/runtime";
 import { z } from "zod";
 import { jobNotFound, type JobRequest } from "./cancel.ts";
-import { STATES, type Stage, type State } from "./pipeline.ts";
+import { isTerminal, STATES, type Stage, type State } from "./pipeline.ts";
+import type { Database } from "./database.ts";
 import { maybeOne, type Queryable } from "./queryable.ts";
 import { JOB_COLUMNS, jobRow, type JobRow } from "./rows.ts";
+import { requireRoom, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
 import { documentLockKey, lockDocument } from "./uploads.ts";
 
 const RETRYABLE_BY_HAND: readonly State[] = ["deadletter", "cancelled", "retryable"];
@@ -15,6 +17,30 @@ const RETRYABLE_BY_HAND: readonly State[] = ["deadletter", "cancelled", "retryab
  * removed because it was not the promised one: only a new upload helps).
  */
 export async function retryJob(tx: Queryable, request: JobRequest): Promise<JobRow> {
+  const { from_state: _, ...job } = await retry(tx, request);
+  return job;
+}
+
+/**
+ * `retryJob` for a user, within what the user may have under way: throws rate_limited `uploads_in_flight_limit` besides. A
+ * job that is backing off is under way already.
+ */
+export function retryJobWithin(
+  database: Database,
+  request: JobRequest & { user_id: string },
+  allowance: UploadAllowance,
+): Promise<JobRow> {
+  const { user_id } = request;
+  return withFreshCount(database, { user_id, maxInFlight: allowance.maxInFlight }, () =>
+    database.transaction(async (tx) => {
+      const { from_state, ...job } = await retry(tx, request);
+      if (isTerminal(from_state)) await requireRoom(tx, user_id, allowance);
+      return job;
+    }),
+  );
+}
+
+async function retry(tx: Queryable, request: JobRequest): Promise<RevivedJob> {
   const { document_id } = await getFacts(tx, request);
   await lockDocument(tx, document_id);
   const ids = [request.job_id];
@@ -45,7 +71,8 @@ export async function redriveJobs(
 ): Promise<JobRow[]> {
   const ids = await lockDeadLetters(tx, request.filter);
   if (ids.length === 0) return [];
-  return revive(tx, { ids, states: ["deadletter"], correlation_id: request.correlation_id });
+  const revived = await revive(tx, { ids, states: ["deadletter"], correlation_id: request.correlation_id });
+  return revived.map((job) => jobRow.parse(job));
 }
 
 /** The file never came, or did not pass verification and was removed: what the worker would look for is not there. */
@@ -95,10 +122,13 @@ interface Revival {
   correlation_id: string;
 }
 
+const revivedRow = jobRow.extend({ from_state: z.enum(STATES) });
+type RevivedJob = z.infer<typeof revivedRow>;
+
 /** Each user's jobs take the user's next turns in the order in which they were made. The documents are locked. */
-function revive(tx: Queryable, revival: Revival): Promise<JobRow[]> {
+function revive(tx: Queryable, revival: Revival): Promise<RevivedJob[]> {
   return tx.many(
-    jobRow,
+    revivedRow,
     `with picked as materialized (
        select j.job_id, j.user_id, j.seq, j.state, j.last_error, j.retry_count from ${tx.schema}.upload_jobs j
        where j.job_id = any ($1::uuid[]) and j.state = any ($2::text[]) and not ${NEEDS_UPLOAD}
@@ -124,7 +154,7 @@ function revive(tx: Queryable, revival: Revival): Promise<JobRow[]> {
          jsonb_build_object('from_state', p.state, 'last_error', p.last_error, 'retry_count', p.retry_count)
        from revived r join picked p on p.job_id = r.job_id
      )
-     select ${JOB_COLUMNS} from revived j order by j.seq`,
+     select ${JOB_COLUMNS}, p.state as from_state from revived j join picked p on p.job_id = j.job_id order by j.seq`,
     [revival.ids, revival.states, revival.correlation_id],
   );
 }

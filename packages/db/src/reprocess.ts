@@ -1,9 +1,12 @@
 import { AppError, chunkId } from "@pipeline/runtime";
 import { z } from "zod";
+import type { Database } from "./database.ts";
 import { isTerminal, STAGES, STATES, STATUSES, type Stage, type Status } from "./pipeline.ts";
+import { dropGenerations } from "./generations.ts";
 import { maybeOne, one, type Queryable } from "./queryable.ts";
 import { uploadAgain } from "./redrive.ts";
 import { JOB_COLUMNS, jobRow, type JobRow } from "./rows.ts";
+import { countReprocessing, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
 import { lockDocument } from "./uploads.ts";
 
 /** Where reprocessing may begin: a stage, or the status that it starts from. */
@@ -37,10 +40,30 @@ export async function reprocessDocument(tx: Queryable, request: ReprocessRequest
   const document = await getReprocessable(tx, request);
   const status = startOf(request.from);
   const source = needsPages(status) ? sourceOf(document, status) : null;
+  await dropGenerations(tx, { document_id: document.document_id, source });
   const generation = await beginGeneration(tx, { ...document, status });
   const job = await insertJob(tx, { ...document, ...request, status, generation, source });
   if (source !== null) await copyRows(tx, { ...document, status, source, generation });
   return job;
+}
+
+/**
+ * `reprocessDocument` for a user, as one upload more of what the user may have: throws rate_limited
+ * `daily_upload_limit` and `uploads_in_flight_limit` besides.
+ */
+export function reprocessDocumentWithin(
+  database: Database,
+  request: ReprocessRequest & { user_id: string },
+  allowance: UploadAllowance,
+): Promise<JobRow> {
+  const { user_id } = request;
+  return withFreshCount(database, { user_id, maxInFlight: allowance.maxInFlight }, () =>
+    database.transaction(async (tx) => {
+      const job = await reprocessDocument(tx, request);
+      await countReprocessing(tx, user_id, allowance);
+      return job;
+    }),
+  );
 }
 
 function startOf(from: ReprocessFrom): Status {

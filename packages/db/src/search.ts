@@ -49,7 +49,7 @@ export function searchChunks(db: Queryable, query: ChunkQuery): Promise<FoundChu
        select string_agg('''' || replace(replace(lexeme, '\\', '\\\\'), '''', '''''') || '''', ' | ')::tsquery as words
        from unnest(tsvector_to_array(to_tsvector('english', $2))) as lexeme
      ), scoped as materialized (
-       select c.chunk_id, 1 - (c.embedding <=> $3::vector) as similarity,
+       select c.chunk_id, 1 - (c.embedding operator(${db.schema}.<=>) $3::${db.schema}.embedding) as similarity,
          case when c.search_text @@ q.words then ts_rank(c.search_text, q.words) end as rank
        from ${db.schema}.document_chunks c
        join ${db.schema}.documents d on d.document_id = c.document_id and d.live_generation = c.generation

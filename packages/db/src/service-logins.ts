@@ -1,6 +1,6 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
 import { z } from "zod";
-import type { Database } from "./database.ts";
+import { type Database, STATEMENT_TIMEOUT_MS } from "./database.ts";
 import { one } from "./queryable.ts";
 
 /** Passwords by service; what has none stays as it is. */
@@ -30,6 +30,8 @@ export async function allowServiceLogins(database: Database, passwords: ServiceP
       );
       // The server is given what it would make of the password, so that its log cannot hold the password itself.
       await tx.run(`alter role ${quoted} with login password '${scramVerifier(password)}'`);
+      // For statements outside transactions, for which a pooler in transaction mode takes no setting of a connection.
+      await tx.run(`alter role ${quoted} set statement_timeout = '${STATEMENT_TIMEOUT_MS}ms'`);
       names.push(name);
     }
     return names;

@@ -8,7 +8,7 @@ import { one, type Queryable } from "./queryable.ts";
 export interface UploadAllowance {
   /** Jobs that are not at their end, those of retries and reprocessings among them. */
   maxInFlight: number;
-  /** Jobs that uploads make on one day (UTC); a file that has a job already makes none. */
+  /** Jobs that uploads and reprocessings make on one day (UTC); a file that has a job already makes none. */
   maxPerDay: number;
 }
 
@@ -28,10 +28,14 @@ export function countOneUpload(schema: string, input: { source: string; perDay: 
          day = excluded.day, day_count = case when c.day = excluded.day then c.day_count + 1 else 1 end,
          active_at_most = c.active_at_most + 1
        returning day_count, active_at_most
-     ), permitted as materialized (
+     ), ${permit(schema, input)}`;
+}
+
+function permit(schema: string, { perDay, inFlight }: { perDay: string; inFlight: string }): string {
+  return `permitted as materialized (
        select case
-           when day_count > ${input.perDay}::int then ${schema}.refuse_upload('daily')
-           when active_at_most > ${input.inFlight}::int then ${schema}.refuse_upload('in_flight')
+           when day_count > ${perDay}::int then ${schema}.refuse_upload('daily')
+           when active_at_most > ${inFlight}::int then ${schema}.refuse_upload('in_flight')
            else true end as is_permitted
        from counted
      )`;
@@ -45,6 +49,38 @@ export async function countUpload(tx: Queryable, userId: string, allowance: Uplo
     `with asking as (select $1::uuid as user_id), ${countOneUpload(tx.schema, { source: "asking", perDay: "$2", inFlight: "$3" })}
      select is_permitted from permitted`,
     [userId, allowance.maxPerDay, allowance.maxInFlight],
+  );
+}
+
+/**
+ * For a job that the same transaction began without an upload: a trigger has counted it as under way and locked the user's
+ * row, which stays behind the job's in the order of locks.
+ */
+export async function countReprocessing(tx: Queryable, userId: string, allowance: UploadAllowance): Promise<void> {
+  await one(
+    tx,
+    z.object({ is_permitted: z.boolean() }),
+    `with today as (select (now() at time zone 'utc')::date as day), counted as (
+       update ${tx.schema}.upload_counts c
+       set day = t.day, day_count = case when c.day = t.day then c.day_count + 1 else 1 end
+       from today t where c.user_id = $1
+       returning c.day_count, c.active_at_most
+     ), ${permit(tx.schema, { perDay: "$2", inFlight: "$3" })}
+     select is_permitted from permitted`,
+    [userId, allowance.maxPerDay, allowance.maxInFlight],
+  );
+}
+
+/** For a job that the same transaction brought back from its end, which a trigger has counted likewise. */
+export async function requireRoom(tx: Queryable, userId: string, allowance: UploadAllowance): Promise<void> {
+  await one(
+    tx,
+    z.object({ is_permitted: z.boolean() }),
+    `with counted as (
+       select 0 as day_count, active_at_most from ${tx.schema}.upload_counts where user_id = $1
+     ), ${permit(tx.schema, { perDay: "0", inFlight: "$2" })}
+     select is_permitted from permitted`,
+    [userId, allowance.maxInFlight],
   );
 }
 

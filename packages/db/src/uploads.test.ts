@@ -2,9 +2,13 @@ import { randomUUID } from "node:crypto";
 import { AppError } from "@pipeline/runtime";
 import { afterAll, beforeAll, expect, it, test } from "vitest";
 import { z } from "zod";
+import { cancelJob } from "./cancel.ts";
 import { advanceJobs, failJob } from "./checkpoints.ts";
+import { deleteDocument } from "./delete-document.ts";
 import { getDocument } from "./documents.ts";
 import { one } from "./queryable.ts";
+import { removeOldFiles } from "./removals.ts";
+import { reprocessDocument } from "./reprocess.ts";
 import {
   createCompleteDocument,
   createQueuedJob,
@@ -262,4 +266,41 @@ test("another user's confirmation does nothing and learns nothing", async () => 
 test("a name with characters that Postgres refuses is stored without them", async () => {
   const { document } = await register(uploadPromise({ filename: "a\0b\uD800.txt", metadata: { "k\0": "\0" } }));
   expect(document).toMatchObject({ filename: "a\uFFFDb\uFFFD.txt", metadata: { "k\uFFFD": "\uFFFD" } });
+});
+
+test("files of earlier uploads are known to a deletion when their jobs were pruned, and go when the newest is complete", async () => {
+  const { schema } = opened.database;
+  for (const isComplete of [false, true]) {
+    const promise = uploadPromise({ file_sha256: (isComplete ? "1a" : "2b").repeat(32) });
+    const first = `${promise.document_id}/${promise.job_id}`;
+    const upload = { ...promise, raw_path: first };
+    const { document_id } = await createCompleteDocument(opened.database, {
+      upload,
+      passages: [{ text: "text", vector: vectorOf(1) }],
+    });
+    const asked = { document_id, from: "verify" as const, correlation_id: "again" };
+    const { job_id } = await opened.database.transaction((tx) => reprocessDocument(tx, asked));
+    await cancelJob(opened.database, { job_id, correlation_id: "again" });
+    const newest = again(upload);
+    await register(newest);
+    await opened.database.run(`delete from ${schema}.upload_jobs where document_id = $1 and job_id <> $2`, [
+      document_id,
+      newest.job_id,
+    ]);
+    if (isComplete) {
+      await confirm(newest);
+      const hold = await holdNow(opened.database, newest.job_id);
+      await advanceJobs(opened.database, [{ ...hold, from: "uploaded", to: "parsing", progress: {}, detail: {} }]);
+      await opened.database.transaction((tx) => removeOldFiles(tx, document_id));
+    } else {
+      await opened.database.transaction((tx) => deleteDocument(tx, newest));
+    }
+    const keys = await opened.database.many(
+      z.object({ object_key: z.string() }),
+      `select object_key from ${schema}.removals where object_key like $1 order by 1`,
+      [`${document_id}/%`],
+    );
+    const expected = isComplete ? [first] : [first, newest.raw_path].toSorted();
+    expect(keys.map(({ object_key }) => object_key)).toEqual(expected);
+  }
 });

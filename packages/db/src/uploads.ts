@@ -1,9 +1,11 @@
 import { AppError } from "@pipeline/runtime";
 import { z } from "zod";
 import type { Database } from "./database.ts";
+import { dropGenerations } from "./generations.ts";
 import { isTerminal } from "./pipeline.ts";
 import { maybeOne, one, type Queryable } from "./queryable.ts";
 import { DOCUMENT_COLUMNS, documentRow, JOB_COLUMNS, jobRow, type DocumentRow, type JobRow } from "./rows.ts";
+import { removeLater } from "./removals.ts";
 import { storableJson, storableText } from "./storable-text.ts";
 import { countOneUpload, countUpload, UNLIMITED, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
 
@@ -135,9 +137,12 @@ async function registerAgain(
     return { document, job: latest, duplicate: true, replaced_path: null };
   }
   await countUpload(tx, upload.user_id, allowance);
+  await dropGenerations(tx, { document_id: document.document_id, source: null });
+  const replaced_path = replacedPath(document, upload);
+  if (replaced_path !== null) await removeLater(tx, { object_key: replaced_path, document_id: document.document_id });
   const promised = await startGeneration(tx, document.document_id, upload);
   const job = await insertJob(tx, upload, promised);
-  return { document: promised.document, job, duplicate: false, replaced_path: replacedPath(document, upload) };
+  return { document: promised.document, job, duplicate: false, replaced_path };
 }
 
 /** A document that search sees keeps its file until the new one is complete. */
@@ -250,7 +255,9 @@ async function startGeneration(tx: Queryable, documentId: string, upload: Upload
     documentRow.extend({ generation_count: z.number() }),
     `update ${tx.schema}.documents d
      set filename = $2, mime = $3, bytes_len = $4, raw_path = $5, metadata = $6::jsonb, processing_status = 'uploaded',
-         generation_count = d.generation_count + 1, updated_at = now()
+         generation_count = d.generation_count + 1, updated_at = now(),
+         old_paths = case when d.live_generation is null or d.raw_path = $5 then d.old_paths
+           else array_append(d.old_paths, d.raw_path) end
      where d.document_id = $1
      returning ${DOCUMENT_COLUMNS}, d.generation_count`,
     [

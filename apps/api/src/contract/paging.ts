@@ -29,6 +29,9 @@ export function pageOf<T>(found: readonly T[], limit: number): { rows: T[]; last
   return { rows, last: found.length > limit ? rows.at(-1) : undefined };
 }
 
+/** Most rows that one page of a filtered list looks at: a page may be short, or empty, and have a next one all the same. */
+export const MOST_LOOKED_AT = 2_000;
+
 /** Opaque to clients: where a page of documents ended. */
 export function encodeDocumentCursor(last: DocumentCursor): string {
   return encodeCursor([last.created_at.getTime(), last.document_id]);

@@ -106,6 +106,10 @@ export const PROBLEM_CODES = {
   storage_full: { status: 503, meaning: "the object store has no room" },
   storage_unauthorized: { status: 503, meaning: "the object store refuses our key, or its bucket is gone" },
   storage_bucket_missing: { status: 503, meaning: "the object store refuses our key, or its bucket is gone" },
+  budget_exhausted: {
+    status: 503,
+    meaning: "search: the day's budget (UTC) for paid services, the user's or everybody's, is used up",
+  },
   embedding_timeout: { status: 503, meaning: "search: embedding the question took too long" },
   embedding_unavailable: {
     status: 503,

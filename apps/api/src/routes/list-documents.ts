@@ -1,9 +1,9 @@
-import { listDocuments, STATES, STATUSES } from "@pipeline/db";
+import { findDocumentBehind, listDocuments, STATES, STATUSES } from "@pipeline/db";
 import { LIMITS } from "@pipeline/runtime";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { documentBody, presentDocument } from "../contract/document-body.ts";
-import { decodeDocumentCursor, encodeDocumentCursor, pageLimit, pageOf } from "../contract/paging.ts";
+import { decodeDocumentCursor, encodeDocumentCursor, MOST_LOOKED_AT, pageLimit, pageOf } from "../contract/paging.ts";
 import { isStorable } from "../contract/text.ts";
 import type { ApiDependencies } from "../dependencies.ts";
 import { COMMON_PROBLEMS, problem } from "../problems/problem.ts";
@@ -36,8 +36,11 @@ export const listDocumentsRoute: FastifyPluginAsyncZod<ApiDependencies> = async 
     handler: async (request) => {
       const { cursor, limit, ...filter } = request.query;
       const before = cursor === undefined ? undefined : decodeDocumentCursor(cursor);
-      const found = await listDocuments(database, { user_id: request.userId, filter, before, limit: limit + 1 });
-      const { rows, last } = pageOf(found, limit);
+      const place = { user_id: request.userId, before };
+      const isFiltered = Object.values(filter).some((value) => value !== undefined);
+      const upTo = isFiltered ? await findDocumentBehind(database, { ...place, steps: MOST_LOOKED_AT }) : undefined;
+      const found = await listDocuments(database, { ...place, filter, upTo, limit: limit + 1 });
+      const { rows, last = upTo } = pageOf(found, limit);
       return { documents: rows.map(presentDocument), next_cursor: last ? encodeDocumentCursor(last) : null };
     },
   });

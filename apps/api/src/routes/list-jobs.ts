@@ -1,9 +1,9 @@
-import { listUserJobs, STATES, STATUSES } from "@pipeline/db";
+import { findUserJobBehind, listUserJobs, STATES, STATUSES } from "@pipeline/db";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { idField } from "../contract/id-param.ts";
 import { jobBody, presentJob } from "../contract/job-body.ts";
-import { decodeJobCursor, encodeJobCursor, pageLimit, pageOf } from "../contract/paging.ts";
+import { decodeJobCursor, encodeJobCursor, MOST_LOOKED_AT, pageLimit, pageOf } from "../contract/paging.ts";
 import type { ApiDependencies } from "../dependencies.ts";
 import { COMMON_PROBLEMS, problem } from "../problems/problem.ts";
 
@@ -26,8 +26,11 @@ export const listJobsRoute: FastifyPluginAsyncZod<ApiDependencies> = async (app,
     handler: async (request) => {
       const { cursor, limit, ...filter } = request.query;
       const before = cursor === undefined ? undefined : decodeJobCursor(cursor);
-      const found = await listUserJobs(database, { user_id: request.userId, filter, before, limit: limit + 1 });
-      const { rows, last } = pageOf(found, limit);
+      const place = { user_id: request.userId, before };
+      const isFiltered = filter.state !== undefined || filter.status !== undefined;
+      const upTo = isFiltered ? await findUserJobBehind(database, { ...place, steps: MOST_LOOKED_AT }) : undefined;
+      const found = await listUserJobs(database, { ...place, filter, upTo, limit: limit + 1 });
+      const { rows, last = upTo } = pageOf(found, limit);
       return { jobs: rows.map(presentJob), next_cursor: last ? encodeJobCursor(last) : null };
     },
   });

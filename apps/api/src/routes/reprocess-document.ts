@@ -1,4 +1,4 @@
-import { REPROCESS_FROM, reprocessDocument } from "@pipeline/db";
+import { REPROCESS_FROM, reprocessDocumentWithin } from "@pipeline/db";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { documentParams } from "../contract/document-body.ts";
@@ -12,7 +12,8 @@ import { BODY_PROBLEMS, COMMON_PROBLEMS, problem } from "../problems/problem.ts"
 const reprocessRequest = z.strictObject({ from: z.enum(REPROCESS_FROM) });
 
 /** A new job that builds the document anew from a stage on. What search sees stays until it is done. */
-export const reprocessDocumentRoute: FastifyPluginAsyncZod<ApiDependencies> = async (app, { database, notifier }) => {
+export const reprocessDocumentRoute: FastifyPluginAsyncZod<ApiDependencies> = async (app, dependencies) => {
+  const { database, notifier, settings } = dependencies;
   app.route({
     method: "POST",
     url: "/documents/:document_id/reprocess",
@@ -25,7 +26,7 @@ export const reprocessDocumentRoute: FastifyPluginAsyncZod<ApiDependencies> = as
       const { document_id } = request.params;
       const { from } = request.body;
       const asked = { document_id, user_id: request.userId, from, correlation_id: request.id };
-      const job = await onceForKey(database, request).transaction((tx) => reprocessDocument(tx, asked));
+      const job = await reprocessDocumentWithin(onceForKey(database, request), asked, settings.uploadAllowance);
       notifier.wake();
       return reply.code(202).header("location", jobUrl(job.job_id)).send(presentJob(job));
     },

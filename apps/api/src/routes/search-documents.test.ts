@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type Server } from "node:http";
-import { createOpenAiEmbedder } from "@pipeline/embedding";
+import { createOpenAiEmbedder, type Embedder } from "@pipeline/embedding";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { buildApi } from "../app.ts";
@@ -156,6 +156,41 @@ describe("POST /search", () => {
     ["no question", {}],
   ])("refuses %s", async (_, body) => {
     expect(await search(body)).toMatchObject({ status: 422, body: { code: "invalid_request" } });
+  });
+});
+
+describe("a search that costs money", () => {
+  it("is counted to its user, and answers 503 budget_exhausted when a budget is used up", async () => {
+    const asking = randomUUID();
+    const provider = {
+      name: "openai",
+      usdPerMillionTokens: 1_000_000,
+      requestsPerMinute: 100,
+      tokensPerMinute: 100_000,
+      maxInFlight: 5,
+    };
+    const local = api.dependencies.embedder;
+    const embedder: Embedder = {
+      ...local,
+      provider,
+      embed: async (texts, options) => ({ ...(await local.embed(texts, options)), total_tokens: 3 }),
+    };
+    const settings = { ...api.dependencies.settings, budgets: { usdPerUserPerDay: 10 } };
+    const app = await buildApi({ ...api.dependencies, embedder, settings });
+    const call = { method: "POST", path: "/search", user: asking, body: { query: "water" } } as const;
+    const statuses = [await send(app, call), await send(app, call), await send(app, call)];
+    await app.close();
+    expect(statuses.map(({ status }) => status)).toEqual([200, 200, 503]);
+    expect(statuses[2]).toMatchObject({
+      body: { code: "budget_exhausted" },
+      headers: { "retry-after": expect.stringMatching(/^\d+$/) },
+    });
+    const rows = await api.database.many(
+      z.object({ request_count: z.number(), token_count: z.number(), cost_usd: z.number() }),
+      `select request_count, token_count, cost_usd::float8 from ${api.database.schema}.spending where user_id = $1`,
+      [asking],
+    );
+    expect(rows).toEqual([{ request_count: 2, token_count: 6, cost_usd: 6 }]);
   });
 });
 

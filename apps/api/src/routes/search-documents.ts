@@ -49,7 +49,7 @@ export const searchDocuments: FastifyPluginAsyncZod<ApiDependencies> = async (ap
       const found = await searchChunks(database, {
         ...scope,
         text: query,
-        vector: await embedQuestion(embedder, { query, correlationId: request.id }),
+        vector: await embedQuestion(dependencies, { user_id: request.userId, query, correlationId: request.id }),
         threshold: threshold ?? search.threshold,
         limit: limit ?? search.maxChunks,
       });

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { registerUploadWithin, type UploadPromise } from "@pipeline/db";
+import { deferRemovals, registerUploadWithin, type UploadPromise } from "@pipeline/db";
 import { documentId } from "@pipeline/runtime";
 import type { UploadBody, UploadRequest } from "../contract/upload-body.ts";
 import type { ApiDependencies } from "../dependencies.ts";
@@ -51,10 +51,11 @@ export function promiseOf({ user_id, correlation_id, file }: AnnouncedUpload, li
   };
 }
 
-/** The file of a failed attempt. A store that is away does not stop the new attempt; what stays is swept up later. */
-async function removeReplaced({ storage, log }: ApiDependencies, path: string): Promise<void> {
+/** The file of a failed attempt. A store that is away does not stop the new attempt; workers see to what stays. */
+async function removeReplaced({ database, storage, log }: ApiDependencies, path: string): Promise<void> {
   try {
     await storage.remove([path]);
+    await deferRemovals(database, [path]);
   } catch (err) {
     log.warn({ err }, "replaced file not removed");
   }

@@ -4,6 +4,7 @@ import { hasParallelConnections } from "@pipeline/db/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { buildApi } from "../app.ts";
+import { completeDocument } from "../testing/documents.ts";
 import { openTestApi, send, uploadAnswer, uploadRequest, type Answer, type TestApi } from "../testing/test-api.ts";
 
 const ALLOWANCE = { maxInFlight: 7, maxPerDay: 9 };
@@ -93,6 +94,56 @@ describe("uploads in flight", () => {
   });
 });
 
+describe("retries and reprocessings", () => {
+  it("are refused while the limit of files in flight is reached, but for operators", async () => {
+    const user = randomUUID();
+    const done = await completeDocument(api.database, { user_id: user, passages: [{ text: "One." }] });
+    const first = await upload(user);
+    await cancel(user, first);
+    await times(7, () => upload(user));
+    await api.database.run(`update ${api.database.schema}.upload_counts set day = day - 1 where user_id = $1`, [user]);
+    const { job_id } = uploadAnswer.parse(first.body);
+    const retry = { method: "POST", path: `/jobs/${job_id}/retry`, user } as const;
+    const reprocess = { path: `/documents/${done.document_id}/reprocess`, body: { from: "embed" } };
+    expect(await api.call(retry)).toMatchObject({ status: 429, body: { code: "uploads_in_flight_limit" } });
+    expect(await api.call({ ...retry, ...reprocess })).toMatchObject({
+      status: 429,
+      body: { code: "uploads_in_flight_limit" },
+    });
+    const asked = { path: `/admin/jobs/${job_id}/retry`, method: "POST", isService: true } as const;
+    expect((await api.call(asked)).status).toBe(202);
+  });
+
+  it("of a day are counted as uploads, and leave no more than two generations beside the new one", async () => {
+    const user = randomUUID();
+    const { document_id } = await completeDocument(api.database, { user_id: user, passages: [{ text: "One." }] });
+    const call = {
+      method: "POST",
+      path: `/documents/${document_id}/reprocess`,
+      user,
+      body: { from: "publish" },
+    } as const;
+    const statuses: number[] = [];
+    for (let round = 0; round < 10; round += 1) {
+      const answer = await api.call(call);
+      statuses.push(answer.status);
+      const { job_id } = z.object({ job_id: z.string().optional() }).parse(answer.body);
+      if (job_id) await cancelJob(api.database, { job_id, user_id: user, correlation_id: "test" });
+    }
+    const { used } = z.object({ used: z.number() }).parse((await readUsage(user))["per_day"]);
+    expect(used).toBe(9);
+    expect(statuses.at(-1)).toBe(429);
+    const [kept] = await api.database.many(
+      z.object({ chunks: z.number(), pages: z.number() }),
+      `select (select count(distinct generation)::int from ${api.database.schema}.document_chunks where document_id = $1) as chunks,
+         (select count(distinct generation)::int from ${api.database.schema}.document_pages where document_id = $1) as pages`,
+      [document_id],
+    );
+    expect(kept?.chunks).toBeLessThanOrEqual(3);
+    expect(kept?.pages).toBeLessThanOrEqual(3);
+  });
+});
+
 describe("uploads of a day", () => {
   it("are refused above the limit, however many were deleted since, until the day ends", async () => {
     const user = randomUUID();
@@ -122,6 +173,27 @@ describe.skipIf(!hasParallelConnections())("two API instances on one database: n
     const more = await times(10, (index) => upload(user, {}, index % 2 === 0 ? api.app : other.app));
     expect(countOf(more)).toEqual({ 201: 1, "429 uploads_in_flight_limit": 9 });
     expect(await readUsage(user)).toMatchObject({ in_flight: { used: 7 }, per_day: { used: 8 } });
+    await other.close();
+  });
+
+  it("let exactly as many retries through as the limit has, all at once", async () => {
+    const other = await openTestApi({ database: api.openAnother() }, { uploadAllowance: ALLOWANCE });
+    const user = randomUUID();
+    const jobs: string[] = [];
+    for (let index = 0; index < 9; index += 1) {
+      const answer = await upload(user);
+      jobs.push(uploadAnswer.parse(answer.body).job_id);
+      await cancel(user, answer);
+    }
+    const answers = await times(9, (index) =>
+      send(index % 2 === 0 ? api.app : other.app, {
+        method: "POST",
+        path: `/jobs/${jobs[index] ?? ""}/retry`,
+        user,
+      }),
+    );
+    expect(countOf(answers)).toEqual({ 202: 7, "429 uploads_in_flight_limit": 2 });
+    expect(await readUsage(user)).toMatchObject({ in_flight: { used: 7 } });
     await other.close();
   });
 

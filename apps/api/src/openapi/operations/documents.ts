@@ -144,7 +144,14 @@ export const documentOperations: Operations = {
     headers: ["IdempotencyKey"],
     summary: "Build a document anew from a stage on",
     description: "A new job, which keeps what was made before that stage. What search sees stays until it is done.",
-    codes: ["document_not_found", "job_unfinished", "reprocess_source_missing", "upload_again"],
+    codes: [
+      "document_not_found",
+      "job_unfinished",
+      "reprocess_source_missing",
+      "upload_again",
+      "uploads_in_flight_limit",
+      "daily_upload_limit",
+    ],
     body: { from: "chunk" },
     answers: {
       202: {

@@ -81,7 +81,7 @@ export const jobOperations: Operations = {
     headers: ["IdempotencyKey"],
     summary: "Try a failed job again",
     description: "Queues a failed, cancelled or backing-off job at the status that it has reached.",
-    codes: ["job_not_found", "job_not_retryable", "job_not_newest", "upload_again"],
+    codes: ["job_not_found", "job_not_retryable", "job_not_newest", "upload_again", "uploads_in_flight_limit"],
     answers: { 202: { description: "The job, queued.", example: QUEUED_JOB, headers: ["Location"] } },
   },
   [`POST ${API_PREFIX}/jobs/{job_id}/cancel`]: {

@@ -13,6 +13,7 @@ export const searchOperations: Operations = {
       "`token_budget` are left out. `metadata` keeps documents whose metadata contains it.",
     codes: [
       "embedding_model_mismatch",
+      "budget_exhausted",
       "embedding_timeout",
       "embedding_unavailable",
       "embedding_rate_limited",
