@@ -1,4 +1,4 @@
-import { createApiMetrics, createSilentRegistry } from "@pipeline/metrics";
+import { createApiMetrics, createSilentRegistry, type Registry } from "@pipeline/metrics";
 import { NO_TRACING } from "@pipeline/telemetry";
 import type { FastifyInstance } from "fastify";
 import { API_PREFIX } from "./contract/urls.ts";
@@ -15,7 +15,7 @@ import { opening } from "./plugins/opening.ts";
 import { pressure } from "./plugins/pressure.ts";
 import { privateAnswers } from "./plugins/private-answers.ts";
 import { problems } from "./plugins/problems.ts";
-import { addressLimit, userLimit } from "./plugins/request-limits.ts";
+import { addressLimit, type RequestLimiting, userLimit } from "./plugins/request-limits.ts";
 import { requestLog } from "./plugins/request-log.ts";
 import { requestMetrics } from "./plugins/request-metrics.ts";
 import { requestTrace } from "./plugins/request-trace.ts";
@@ -63,24 +63,30 @@ import { streamJob } from "./routes/stream-job.ts";
 
 /** The HTTP API, not listening yet. Closing it finishes open requests; its dependencies stay open. */
 export async function buildApi(dependencies: ApiDependencies): Promise<FastifyInstance> {
-  const {
-    database,
-    storage,
-    log,
-    settings,
-    verifyToken,
-    verifyService,
-    isOpen = () => true,
-    monitoring,
-    tracing = NO_TRACING,
-  } = dependencies;
+  const { database, storage, log, settings } = dependencies;
   const app = createServer(settings, { receiveUploads: "receiveUpload" in storage });
   const counter = createRequestCounter(database, { onError: (err) => log.warn({ err }, "requests not counted") });
-  const limiting = { counter, limits: settings.requestLimits };
   app.addHook("onClose", () => counter.close());
-  const checkHealth = createHealthChecks(dependencies, settings.probeTimeoutMs);
-  const registry = monitoring?.registry ?? createSilentRegistry();
+  const parts: ApiParts = {
+    dependencies,
+    limiting: { counter, limits: settings.requestLimits },
+    registry: dependencies.monitoring?.registry ?? createSilentRegistry(),
+  };
+  await addPlugins(app, parts);
+  await addPublicRoutes(app, parts);
+  await app.register((api) => addUserRoutes(api, parts), { prefix: API_PREFIX });
+  await app.register((admin) => addAdminRoutes(admin, parts), { prefix: `${API_PREFIX}/admin` });
+  return app;
+}
 
+interface ApiParts {
+  dependencies: ApiDependencies;
+  limiting: RequestLimiting;
+  registry: Registry;
+}
+
+async function addPlugins(app: FastifyInstance, { dependencies, limiting, registry }: ApiParts): Promise<void> {
+  const { log, settings, isOpen = () => true, monitoring, tracing = NO_TRACING } = dependencies;
   await app.register(requestLog, { log });
   await app.register(requestMetrics, { metrics: createApiMetrics(registry), traffic: monitoring?.watch.traffic });
   await app.register(requestTrace, { tracing });
@@ -91,7 +97,12 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
   await app.register(opening, { isOpen });
   await app.register(addressLimit, limiting);
   await app.register(contract);
+}
 
+/** What needs no user's token. */
+async function addPublicRoutes(app: FastifyInstance, { dependencies, registry }: ApiParts): Promise<void> {
+  const { storage, settings } = dependencies;
+  const checkHealth = createHealthChecks(dependencies, settings.probeTimeoutMs);
   await app.register(getContract);
   await app.register(getHealth, { checkHealth, settings });
   await app.register(getHealthLive);
@@ -102,54 +113,50 @@ export async function buildApi(dependencies: ApiDependencies): Promise<FastifyIn
     await app.register(receiveResumable, { store: storage });
     await app.register(serveDownload, { store: storage });
   }
-
   await app.register(receiveParserCallback, { ...dependencies, prefix: API_PREFIX });
-  await app.register(
-    async (api) => {
-      await api.register(privateAnswers);
-      await api.register(authentication, { verifyToken });
-      await api.register(userLimit, limiting);
-      await api.register(idempotency, dependencies);
-      await api.register(createUpload, dependencies);
-      await api.register(createUploadBatch, dependencies);
-      await api.register(getUploadLimits, dependencies);
-      await api.register(confirmUploadRoute, dependencies);
-      await api.register(listDocumentsRoute, dependencies);
-      await api.register(getDocumentRoute, dependencies);
-      await api.register(getDocumentStatus, dependencies);
-      await api.register(getDocumentContent, dependencies);
-      await api.register(listDocumentChunks, dependencies);
-      await api.register(signDocumentDownload, dependencies);
-      await api.register(reprocessDocumentRoute, dependencies);
-      await api.register(deleteDocumentRoute, dependencies);
-      await api.register(listJobsRoute, dependencies);
-      await api.register(getJobRoute, dependencies);
-      await api.register(listJobEvents, dependencies);
-      await api.register(streamJob, dependencies);
-      await api.register(retryJobRoute, dependencies);
-      await api.register(cancelJobRoute, dependencies);
-      await api.register(searchDocuments, dependencies);
-    },
-    { prefix: API_PREFIX },
-  );
-  await app.register(
-    async (admin) => {
-      await admin.register(privateAnswers);
-      await admin.register(serviceAuthentication, { verifyService, verifyToken });
-      await admin.register(getAdminQueue, dependencies);
-      await admin.register(listAdminWorkers, dependencies);
-      await admin.register(listAdminJobs, dependencies);
-      await admin.register(getAdminJob, dependencies);
-      await admin.register(retryAdminJob, dependencies);
-      await admin.register(cancelAdminJob, dependencies);
-      await admin.register(listAdminDeadLetters, dependencies);
-      await admin.register(redriveAdminJobs, dependencies);
-      await admin.register(pauseAdminClaims, dependencies);
-      await admin.register(resumeAdminClaims, dependencies);
-      await admin.register(getAdminSpending, dependencies);
-      await admin.register(listAdminAlerts, dependencies);
-    },
-    { prefix: `${API_PREFIX}/admin` },
-  );
-  return app;
+}
+
+async function addUserRoutes(api: FastifyInstance, { dependencies, limiting }: ApiParts): Promise<void> {
+  const { verifyToken } = dependencies;
+  await api.register(privateAnswers);
+  await api.register(authentication, { verifyToken });
+  await api.register(userLimit, limiting);
+  await api.register(idempotency, dependencies);
+  await api.register(createUpload, dependencies);
+  await api.register(createUploadBatch, dependencies);
+  await api.register(getUploadLimits, dependencies);
+  await api.register(confirmUploadRoute, dependencies);
+  await api.register(listDocumentsRoute, dependencies);
+  await api.register(getDocumentRoute, dependencies);
+  await api.register(getDocumentStatus, dependencies);
+  await api.register(getDocumentContent, dependencies);
+  await api.register(listDocumentChunks, dependencies);
+  await api.register(signDocumentDownload, dependencies);
+  await api.register(reprocessDocumentRoute, dependencies);
+  await api.register(deleteDocumentRoute, dependencies);
+  await api.register(listJobsRoute, dependencies);
+  await api.register(getJobRoute, dependencies);
+  await api.register(listJobEvents, dependencies);
+  await api.register(streamJob, dependencies);
+  await api.register(retryJobRoute, dependencies);
+  await api.register(cancelJobRoute, dependencies);
+  await api.register(searchDocuments, dependencies);
+}
+
+async function addAdminRoutes(admin: FastifyInstance, { dependencies }: ApiParts): Promise<void> {
+  const { verifyService, verifyToken } = dependencies;
+  await admin.register(privateAnswers);
+  await admin.register(serviceAuthentication, { verifyService, verifyToken });
+  await admin.register(getAdminQueue, dependencies);
+  await admin.register(listAdminWorkers, dependencies);
+  await admin.register(listAdminJobs, dependencies);
+  await admin.register(getAdminJob, dependencies);
+  await admin.register(retryAdminJob, dependencies);
+  await admin.register(cancelAdminJob, dependencies);
+  await admin.register(listAdminDeadLetters, dependencies);
+  await admin.register(redriveAdminJobs, dependencies);
+  await admin.register(pauseAdminClaims, dependencies);
+  await admin.register(resumeAdminClaims, dependencies);
+  await admin.register(getAdminSpending, dependencies);
+  await admin.register(listAdminAlerts, dependencies);
 }

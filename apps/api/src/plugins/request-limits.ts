@@ -12,13 +12,13 @@ declare module "fastify" {
   }
 }
 
-interface Options {
+export interface RequestLimiting {
   counter: RequestCounter;
   limits: RequestLimits;
 }
 
 /** Limits what one address may ask in a minute, whoever asks; health, metrics and the contract are for everybody. */
-export const addressLimit = fastifyPlugin<Options>(
+export const addressLimit = fastifyPlugin<RequestLimiting>(
   async (app, { counter, limits }) => {
     app.decorateRequest("requestUsage");
     app.addHook("onRequest", async (request, reply) => {
@@ -33,7 +33,7 @@ export const addressLimit = fastifyPlugin<Options>(
 );
 
 /** Limits what one user may ask in a minute, from wherever; goes behind authentication. */
-export const userLimit = fastifyPlugin<Options>(
+export const userLimit = fastifyPlugin<RequestLimiting>(
   async (app, { counter, limits }) => {
     app.addHook("onRequest", async (request, reply) => {
       const usage = counter.take(`user ${request.userId}`, limits.perUser);
