@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { getDocument, listDocuments, type DocumentCursor } from "./documents.ts";
+import { getDocument, findDocumentBehind, listDocuments, type DocumentCursor } from "./documents.ts";
 import { getJob, listEvents } from "./jobs.ts";
 import {
+  createUpload,
   createCompleteDocument,
   createQueuedJob,
   openTestDatabase,
@@ -89,4 +90,16 @@ test("events come in order, from behind the cursor, with the request that caused
   const limited = await listEvents(opened.database, { ...owner, after: 0, limit: 1 });
   expect(limited).toEqual([first]);
   expect(await listEvents(opened.database, { ...owner, after: first?.event_id ?? 0, limit: 10 })).toEqual([second]);
+});
+
+test("a list that looks at some documents only goes on behind them without a gap", async () => {
+  const user_id = randomUUID();
+  for (let index = 0; index < 5; index += 1) await createUpload(opened.database, { user_id });
+  const all = await listDocuments(opened.database, { user_id, before: undefined, limit: 10 });
+  const upTo = await findDocumentBehind(opened.database, { user_id, before: undefined, steps: 2 });
+  const first = await listDocuments(opened.database, { user_id, before: undefined, upTo, limit: 10 });
+  const rest = await listDocuments(opened.database, { user_id, before: upTo, limit: 10 });
+  expect(first).toEqual(all.slice(0, 2));
+  expect(rest).toEqual(all.slice(2));
+  expect(await findDocumentBehind(opened.database, { user_id, before: upTo, steps: 4 })).toBeUndefined();
 });
