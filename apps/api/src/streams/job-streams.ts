@@ -54,21 +54,10 @@ const MOST_WAITING_BYTES = 262_144;
 export function createJobStreams(system: { database: Queryable; log: Logger }, settings: StreamSettings): JobStreams {
   const slots = createStreamSlots(settings);
   const streams = new Set<OpenStream>();
-  const poller = createPoller(system, streams);
+  const tick = createTick(streams, { poller: createPoller(system, streams), heartbeatMs: settings.heartbeatMs });
   let timer: NodeJS.Timeout | undefined;
-  let beatAt = 0;
   let isClosed = false;
 
-  const tick = (): void => {
-    const now = Date.now();
-    const isBeat = now >= beatAt;
-    if (isBeat) beatAt = now + settings.heartbeatMs;
-    for (const stream of streams) {
-      if (stream.expiresAt <= now) stream.out.end();
-      else if (isBeat) write(stream, HEARTBEAT);
-    }
-    if (streams.size > 0) poller.poll({ findGone: isBeat });
-  };
   const remove = (stream: OpenStream): void => {
     streams.delete(stream);
     if (streams.size > 0) return;
@@ -102,6 +91,21 @@ export function createJobStreams(system: { database: Queryable; log: Logger }, s
       isClosed = true;
       for (const stream of streams) stream.out.end();
     },
+  };
+}
+
+/** What is done at each turn of the timer: streams whose token is over end, readers hear of us, and jobs are asked for. */
+function createTick(streams: Set<OpenStream>, how: { poller: Poller; heartbeatMs: number }): () => void {
+  let beatAt = 0;
+  return () => {
+    const now = Date.now();
+    const isBeat = now >= beatAt;
+    if (isBeat) beatAt = now + how.heartbeatMs;
+    for (const stream of streams) {
+      if (stream.expiresAt <= now) stream.out.end();
+      else if (isBeat) write(stream, HEARTBEAT);
+    }
+    if (streams.size > 0) how.poller.poll({ findGone: isBeat });
   };
 }
 
