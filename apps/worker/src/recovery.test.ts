@@ -275,7 +275,8 @@ describe("a database that loses its replies", () => {
   it("makes no stage take effect twice", async () => {
     const upload = await bench.submit(policyOf(1));
     const { embedder, sent } = countingEmbedder();
-    const { database, lost } = losing(bench.database, (call) => call % 2 === 1);
+    // The first is the claim, of which a test below tells.
+    const { database, lost } = losing(bench.database, (call) => call % 2 === 0);
     bench.logged.length = 0;
     await workThrough(bench.openWorker({ database, embedder, random: () => 0 }));
     expect(lost()).toBeGreaterThan(2);
@@ -348,16 +349,7 @@ describe("a database that loses its replies", () => {
 
   it("strands no job that was claimed without an answer", async () => {
     const { job } = await bench.submit(policyOf(1));
-    let isFirst = true;
-    const database: Database = {
-      ...bench.database,
-      many: async (row, sql, parameters) => {
-        const rows = await bench.database.many(row, sql, parameters);
-        if (!isFirst || !sql.includes(".claim_jobs(")) return rows;
-        isFirst = false;
-        throw connectionLost();
-      },
-    };
+    const { database } = losing(bench.database, (call) => call === 1);
     const worker = bench.openWorker({ database });
     await expect(worker.tick()).rejects.toMatchObject({ code: "database_unavailable" });
     expect(await jobOf(job.job_id)).toMatchObject({ state: "working" });

@@ -90,14 +90,20 @@ async function open<T>(
 ): Promise<{ sessionId: string; result: T }> {
   const beatAt = performance.now();
   const identity = { worker_name: workerName, hostname: hostname(), pid: process.pid, leaseMs };
-  const opened = await database.transaction(async (tx) => {
-    const sessionId = await openSession(tx, identity);
-    return { sessionId, result: await to.work(tx, sessionId) };
-  });
-  const { sessionId } = opened;
-  to.sessions.set(sessionId, { id: sessionId, beatAt, isRetired: false });
-  log.info({ session_id: sessionId }, "session opened");
-  return opened;
+  let sessionId: string | undefined;
+  try {
+    const opened = await database.transaction(async (tx) => {
+      sessionId = await openSession(tx, identity);
+      return { sessionId, result: await to.work(tx, sessionId) };
+    });
+    to.sessions.set(opened.sessionId, { id: opened.sessionId, beatAt, isRetired: false });
+    log.info({ session_id: opened.sessionId }, "session opened");
+    return opened;
+  } catch (error) {
+    // It may be there, with jobs in it, and only the answer was lost: the next heartbeat ends it, so that they are rescued.
+    if (sessionId !== undefined) to.sessions.set(sessionId, { id: sessionId, beatAt, isRetired: true });
+    throw error;
+  }
 }
 
 async function close(
