@@ -33,14 +33,19 @@ export async function startTestServer(templateFile: string): Promise<StartedServ
   return prepareTemplate(container.getConnectionUri(), "container", stop);
 }
 
+/** A busy engine has answered that it does not know the image, and knew it a moment later. */
+const START_ATTEMPTS = 3;
+
 /** Undefined where the engine answers but cannot get or run the image: offline, or without rights. */
 async function startContainer(): Promise<StartedPostgreSqlContainer | undefined> {
-  try {
-    return await postgresContainer().start();
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    return undefined;
+  for (let attempt = 1; attempt <= START_ATTEMPTS; attempt++) {
+    try {
+      return await postgresContainer().start();
+    } catch (error) {
+      process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    }
   }
+  return undefined;
 }
 
 async function dockerAnswers(): Promise<boolean> {
