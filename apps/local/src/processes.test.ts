@@ -87,7 +87,7 @@ describe.skipIf(!hasParallelConnections())("separate processes: need a server", 
     const client = await startApi();
     const workers = await Promise.all([startWorker(), startWorker()]);
     await uploadMany(client, 200);
-    await expect.poll(countDone, { timeout: 120_000, interval: 200 }).toBe(200);
+    await expect.poll(countDone, { timeout: 240_000, interval: 200 }).toBe(200);
     const shares = workers.map((worker) => worker.output().match(/"outcome":"completed"/g)?.length ?? 0);
     expect(shares.reduce((sum, share) => sum + share)).toBe(200);
     expect(Math.min(...shares)).toBeGreaterThan(0);
@@ -98,21 +98,21 @@ describe.skipIf(!hasParallelConnections())("separate processes: need a server", 
        from ${test_database.database.schema}.document_chunks where embedding is not null`,
     );
     expect(claimers).toEqual([{ chunks: 200, documents: 200 }]);
-  }, 180_000);
+  }, 300_000);
 
   test("a worker killed in the middle loses nothing: all documents still become complete, each step once", async () => {
     const client = await startApi();
     const victim = await startWorker();
     await startWorker();
-    await uploadMany(client, 200);
-    await expect.poll(countDone, { timeout: 60_000, interval: 20 }).toBeGreaterThan(20);
+    await uploadMany(client, 60);
+    await expect.poll(countDone, { timeout: 60_000, interval: 20 }).toBeGreaterThan(5);
     // Stopped first, so that what it holds is there to be counted before it dies.
     victim.child.kill("SIGSTOP");
     await expect.poll(() => heldBy(victim), { timeout: 5_000 }).toBeGreaterThan(0);
     victim.child.kill("SIGKILL");
-    expect(await countDone()).toBeLessThan(200);
-    await expect.poll(countDone, { timeout: 120_000, interval: 200 }).toBe(200);
-    expect(await countStatuses()).toEqual(allOnce(200));
+    expect(await countDone()).toBeLessThan(60);
+    await expect.poll(countDone, { timeout: 160_000, interval: 200 }).toBe(60);
+    expect(await countStatuses()).toEqual(allOnce(60));
   }, 240_000);
 });
 
