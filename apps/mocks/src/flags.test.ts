@@ -77,6 +77,7 @@ test("every flag reaches the emulator that it is for", () => {
       port: 5,
       faults: {
         seed: 7,
+        hangMs: 900,
         maxLatencyMs: 200,
         rates: { server_error: 0.1, rate_limit: 0.2, cut_answer: 0.1, hang: 0.1 },
       },
