@@ -107,8 +107,15 @@ function end(worker: WorkerProcess, signal: "SIGKILL" | "SIGTERM"): void {
 
 async function stopAll(workers: readonly WorkerProcess[], graceMs: number): Promise<StubbornWorker[]> {
   for (const worker of workers) end(worker, graceMs > 0 ? "SIGTERM" : "SIGKILL");
-  const exits = await Promise.all(workers.map((worker) => exitWithin(worker, graceMs)));
-  return exits.filter(({ exit }) => graceMs > 0 && exit.code !== 0);
+  const exits = await Promise.all(
+    workers.map(async (worker) => ({ ...(await exitWithin(worker, graceMs)), isReady: worker.isReady })),
+  );
+  return exits.filter(({ exit, isReady }) => graceMs > 0 && exit.code !== 0 && !(endedUnborn(exit) && !isReady));
+}
+
+/** A signal that came before the process had read its program: nobody was there yet to listen for it. */
+function endedUnborn({ signal }: WorkerExit): boolean {
+  return signal === "SIGTERM";
 }
 
 async function exitWithin(worker: WorkerProcess, graceMs: number): Promise<StubbornWorker> {
