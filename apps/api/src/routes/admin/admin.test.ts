@@ -37,8 +37,8 @@ async function fail(user: string) {
     `update ${api.database.schema}.upload_jobs set state = 'queued', finished_at = null where job_id = $1`,
     [job.job_id],
   );
+  await claimJob(api.database, job.job_id);
   await api.database.transaction(async (tx) => {
-    await claimJob(api.database, job.job_id);
     await tx.run(
       `update ${tx.schema}.upload_jobs set state = 'deadletter', finished_at = now(), lease_session_id = null,
          lease_expires_at = null,
