@@ -1,8 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
-import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -17,6 +15,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { signDevelopmentToken } from "./auth/sign-development-token.ts";
 import { API_PREFIX } from "./contract/urls.ts";
+import { findFreePort } from "./testing/find-free-port.ts";
 
 const TOKEN_SECRET = "token secret of the tests, long enough";
 /** Of a condition, on a machine that does much else. */
@@ -147,13 +146,4 @@ describe.skipIf(!hasParallelConnections())("a database that goes away: needs a s
 
 function tokenOfSomebody(): Promise<string> {
   return signDevelopmentToken({ secret: TOKEN_SECRET, userId: randomUUID(), expiresInSeconds: 3_600 });
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = z.object({ port: z.number() }).parse(server.address());
-  server.close();
-  await once(server, "close");
-  return port;
 }

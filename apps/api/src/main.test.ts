@@ -10,6 +10,7 @@ import { hasParallelConnections, openTestDatabase, type TestDatabase } from "@pi
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { signDevelopmentToken } from "./auth/sign-development-token.ts";
+import { findFreePort } from "./testing/find-free-port.ts";
 
 const TOKEN_SECRET = "token secret of the tests, long enough";
 const MAIN = join(import.meta.dirname, "main.ts");
@@ -144,13 +145,4 @@ describe.skipIf(!hasParallelConnections())("the API's process on a database", ()
 
 function waitForAnswer(url: string): Promise<Response> {
   return vi.waitFor(() => fetch(`${url}/health/live`), { timeout: 20_000, interval: 50 });
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = z.object({ port: z.number() }).parse(server.address());
-  server.close();
-  await once(server, "close");
-  return port;
 }
