@@ -61,11 +61,13 @@ async function run(flags: z.infer<typeof flagsSchema>): Promise<number> {
 
 function optionsOf(flags: z.infer<typeof flagsSchema>): ChaosOptions {
   const form = flags.short ? SHORT : LONG;
+  const seconds = flags.seconds ?? form.seconds;
   return {
     ...form,
     url: flags.url,
     seed: flags.seed,
-    seconds: flags.seconds ?? form.seconds,
+    seconds,
+    latestSeconds: form.latestSeconds + seconds - form.seconds,
     documents: flags.documents ?? form.documents,
     counts: { ...form.counts, kill: flags.kills ?? form.counts.kill },
     sparesSuspects: flags.spare && form.sparesSuspects,

@@ -7,6 +7,8 @@ export interface ChaosOptions {
   seed: number;
   /** How long load and faults last. */
   seconds: number;
+  /** Faults that a slow machine puts off are carried out for so long, from the start; whatever is not done by then is missed. */
+  latestSeconds: number;
   /** How long everything may take to finish after the last fault. */
   settleSeconds: number;
   /** Most documents to send; fewer when the workers do not keep up. */
@@ -24,6 +26,7 @@ export interface ChaosOptions {
 /** The long form: some ten minutes, a kill every 2.5 s. */
 export const LONG: Omit<ChaosOptions, "url" | "seed"> = {
   seconds: 540,
+  latestSeconds: 700,
   settleSeconds: 120,
   documents: 2_000,
   workers: 4,
@@ -34,7 +37,8 @@ export const LONG: Omit<ChaosOptions, "url" | "seed"> = {
 /** For every change: about a minute. */
 export const SHORT: Omit<ChaosOptions, "url" | "seed"> = {
   seconds: 50,
-  settleSeconds: 60,
+  latestSeconds: 150,
+  settleSeconds: 120,
   documents: 120,
   workers: 3,
   counts: { kill: 10, graceful: 1, zombie: 1, hole: 1, terminate: 4, restart: 0, crash: 1 },

@@ -129,8 +129,7 @@ async function loadAndFaults(place: Place, { load, fleet, takeovers, watch }: Ac
   const random = createRandom(options.seed + 1);
   const plan = planFaults(random, options);
   const { sparesSuspects, documents } = options;
-  // On a machine too slow for the plan, whatever is not done by then is reported as missed.
-  const tooLate = AbortSignal.timeout(options.seconds * LATEST_SHARE * 1_000);
+  const tooLate = AbortSignal.timeout(options.latestSeconds * 1_000);
   const parts = {
     database,
     server,
@@ -145,7 +144,7 @@ async function loadAndFaults(place: Place, { load, fleet, takeovers, watch }: Ac
   const poison: ChaosRun["poison"] = { sent: undefined, killed: 0 };
   const poisoning = async (): Promise<void> => {
     poison.sent = await load.send(poisonDocument());
-    const settled = AbortSignal.timeout((options.seconds + options.settleSeconds / 2) * 1_000);
+    const settled = AbortSignal.timeout((options.latestSeconds + options.settleSeconds / 2) * 1_000);
     const until = AbortSignal.any([signal, settled]);
     poison.killed = await killItsWorkers(poison.sent.job_id, { database, fleet, takeovers, dbTime, signal: until });
   };
@@ -166,7 +165,6 @@ async function loadAndFaults(place: Place, { load, fleet, takeovers, watch }: Ac
   }
 }
 
-const LATEST_SHARE = 1.3;
 const TELL_MS = 15_000;
 
 interface DatabaseWatch {
