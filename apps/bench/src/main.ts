@@ -62,7 +62,7 @@ withCommonOptions("api")
   .option("--minutes <count>", "watch the API's memory under an even load for so long", parseCount)
   .action(async (options: CommonOptions & { seconds: number; minutes?: number }) => {
     const { quick: isQuick, runs, seconds, minutes = 0 } = options;
-    const size = isQuick ? { runs: 1, seconds: 1, minutes: 0 } : { runs, seconds, minutes };
+    const size = isQuick ? { runs: 1, seconds: 3, minutes: 0 } : { runs, seconds, minutes };
     await measure(options, (server) => runApiBench(server, { ...size, print }));
   });
 
