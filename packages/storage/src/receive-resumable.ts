@@ -52,13 +52,16 @@ const TAKE_OVER_MS = 1_000;
 export function createResumableReceiver({ layout, secret, publicUrl }: ReceiverOptions): ResumableReceiver {
   // What clients give up on is cleared by the check, by the age of the last write.
   const parts = new FileStore({ directory: layout.resumable });
+  const admitted: AdmittedIds = new WeakMap();
   const server = new Server({
     path: RESUMABLE_ROUTE,
     datastore: parts,
     lockDrainTimeout: TAKE_OVER_MS,
     // Who may call from where is decided before a request gets here.
     allowedOrigins: () => false,
-    namingFunction: (_, metadata) => idOf(metadata?.["objectName"] ?? ""),
+    // Left to itself the server takes the end of the whole URL for the id, query included: another than the token is for.
+    getFileIdFromRequest: (request) => admittedId(admitted, request),
+    namingFunction: (request) => admittedId(admitted, request),
     generateUrl: (_, { id }) => `${publicUrl().replace(/\/+$/u, "")}${RESUMABLE_ROUTE}/${id}`,
     onUploadFinish: async (_, upload) => {
       await publishParts(layout, upload);
@@ -69,7 +72,7 @@ export function createResumableReceiver({ layout, secret, publicUrl }: ReceiverO
   return {
     admit: async (exchange) => {
       try {
-        return await admit(exchange, { layout, secret, parts, server });
+        return await admit(exchange, { layout, secret, parts, admitted, server });
       } catch (error) {
         discardRest(exchange.request);
         throw diskFault("take a resumable upload", error);
@@ -78,10 +81,20 @@ export function createResumableReceiver({ layout, secret, publicUrl }: ReceiverO
   };
 }
 
+/** The id of the upload that a request's token is for, by the request. */
+type AdmittedIds = WeakMap<object, string>;
+
+function admittedId(admitted: AdmittedIds, { runtime }: { runtime?: { node?: { req: object } } }): string {
+  const id = runtime?.node === undefined ? undefined : admitted.get(runtime.node.req);
+  if (id === undefined) throw new Error("A resumable upload was asked for without having been let in.");
+  return id;
+}
+
 interface Receiver {
   layout: DiskLayout;
   secret: Uint8Array;
   parts: FileStore;
+  admitted: AdmittedIds;
   server: Server;
 }
 
@@ -94,8 +107,10 @@ async function admit(exchange: ResumableRequest, receiver: Receiver): Promise<Se
     return async () => answerWhole(response, promise);
   }
   if (await exists(objectPath(receiver.layout, declared.path))) throw alreadyReceived();
+  const verifiedId = idOf(declared.path);
   if (id === undefined) requireDeclared(declared, promise);
-  else await requireSameLength(receiver.parts, { id: idOf(declared.path), promise });
+  else await requireSameLength(receiver.parts, { id: verifiedId, promise });
+  receiver.admitted.set(request, verifiedId);
   return () => receiver.server.handle(request, response);
 }
 

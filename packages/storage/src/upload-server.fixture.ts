@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ErrorKind, toAppError } from "@pipeline/runtime";
 import { createDiskStore, type DiskStore } from "./disk-store.ts";
-import { UPLOAD_ROUTE } from "./upload-link.ts";
+import { RESUMABLE_ROUTE, UPLOAD_ROUTE } from "./upload-link.ts";
 
 /** A disk store in a directory of its own behind a real HTTP server on loopback. */
 export interface UploadServer {
   store: DiskStore;
   directory: string;
-  /** How each PUT ended, in that order: "stored" or the code of the error. */
+  /** How each request ended, in that order: "stored" or "served", or the code of the error. */
   outcomes: string[];
   /** Paths below `directory` of all files, whole or not. */
   listFiles(): Promise<string[]>;
@@ -20,6 +20,9 @@ export interface UploadServer {
 export const TEST_SECRET = "a secret for the tests, long enough for HS256";
 
 const ROUTE = new RegExp(`^${UPLOAD_ROUTE.replace(":bucket", "([^/]+)").replace("*", "(.+)")}$`, "u");
+
+/** With the upload's id, which ends where a router ends a path. */
+const RESUMABLE = new RegExp(`^${RESUMABLE_ROUTE}(?:/([^/?#]+))?(?:[?#]|$)`, "u");
 
 const STATUS: Record<ErrorKind, number> = {
   invalid: 400,
@@ -60,31 +63,46 @@ export async function openUploadServer(): Promise<UploadServer> {
   };
 }
 
-async function serve(exchange: {
+interface Exchange {
   store: DiskStore;
   request: IncomingMessage;
   response: ServerResponse;
-}): Promise<string> {
-  const { store, request, response } = exchange;
-  const { pathname, searchParams } = new URL(request.url ?? "/", "http://loopback");
-  const [, bucket = "", path = ""] = ROUTE.exec(pathname) ?? [];
-  const length = request.headers["content-length"];
+}
+
+async function serve(exchange: Exchange): Promise<string> {
+  const { request, response } = exchange;
+  const resumable = RESUMABLE.exec(request.url ?? "/");
   try {
-    const received = await store.receiveUpload({
-      bucket,
-      path,
-      token: searchParams.get("token") ?? "",
-      body: request,
-      contentType: request.headers["content-type"],
-      contentLength: length === undefined ? undefined : Number(length),
+    if (resumable === null) return await serveUpload(exchange);
+    const [, id] = resumable;
+    const answer = await exchange.store.admitResumable({
+      request,
+      response,
+      id: id === undefined ? undefined : decodeURIComponent(id),
     });
-    response.end(JSON.stringify(received));
-    return "stored";
+    await answer();
+    return "served";
   } catch (error) {
     const { kind, code } = toAppError(error);
     response.writeHead(STATUS[kind]).end(JSON.stringify({ code }));
     return code;
   }
+}
+
+async function serveUpload({ store, request, response }: Exchange): Promise<string> {
+  const { pathname, searchParams } = new URL(request.url ?? "/", "http://loopback");
+  const [, bucket = "", path = ""] = ROUTE.exec(pathname) ?? [];
+  const length = request.headers["content-length"];
+  const received = await store.receiveUpload({
+    bucket,
+    path,
+    token: searchParams.get("token") ?? "",
+    body: request,
+    contentType: request.headers["content-type"],
+    contentLength: length === undefined ? undefined : Number(length),
+  });
+  response.end(JSON.stringify(received));
+  return "stored";
 }
 
 async function listen(server: Server): Promise<string> {

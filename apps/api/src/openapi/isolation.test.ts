@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { RESUMABLE_ROUTE } from "@pipeline/storage";
 import { SignJWT, UnsecuredJWT, type JWTPayload } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
@@ -83,6 +84,8 @@ it("the matrix holds every operation of the contract", () => {
 });
 
 let api: TestApi;
+/** Where it listens, for what is not to be tidied up on the way to it. */
+let origin: string;
 let owner: SeededUser;
 /** Who has documents too, so that nothing is empty for want of any. */
 let stranger: SeededUser;
@@ -91,6 +94,7 @@ beforeAll(async () => {
   stranger = await seedUser(api.database);
   // The last one: seeding claims whatever is queued.
   owner = await seedUser(api.database);
+  origin = await api.listen();
 });
 afterAll(() => api.close());
 
@@ -160,7 +164,7 @@ describe("search", () => {
   it("in another user's documents finds nothing, as in such that never existed", async () => {
     const body = { query: SEEDED_TEXT, threshold: -1 };
     const unknown = await search(stranger.user_id, { ...body, document_ids: [randomUUID()] });
-    expect(unknown).toEqual({ results: [], used_tokens: 0 });
+    expect(unknown).toEqual({ results: [], used_tokens: 0, other_model_documents: false });
     expect(await search(stranger.user_id, { ...body, document_ids: owner.document_ids })).toEqual(unknown);
     expect(await search(randomUUID(), { ...body, metadata: { plan: "gold" } })).toEqual(unknown);
   });
@@ -193,6 +197,21 @@ describe("signed links", () => {
     expect(unknown).toMatchObject({ status: 401 });
     expect(await openWith(theirs.path)).toEqual(unknown);
   });
+
+  it.each(["?/", "?upload=/", "?%2F", "?/%2e/", "%3F/", "%3f%2f", "%2F", "%2f", "%5C", "/", "/../", ";/"])(
+    "to one's own file do not open another's that is named behind it and %s",
+    async (joint) => {
+      const theirs = await openLink(owner.user_id);
+      const own = await openLink(stranger.user_id);
+      for (const link of [theirs, own]) expect(await sendPiece("POST", { ...link, address: "" })).toBe(201);
+      const address = `/${resumableId(own)}${joint}${resumableId(theirs)}`;
+      for (const method of ["HEAD", "PATCH", "DELETE"]) {
+        expect([401, 404, 422]).toContain(await sendPiece(method, { ...own, address }));
+      }
+      // Nothing of it has come, and it can be sent still.
+      expect(await sendPiece("PATCH", { ...theirs, address: `/${resumableId(theirs)}` })).toBe(204);
+    },
+  );
 });
 
 it("a callback that is not signed is refused for a job as for none", async () => {
@@ -280,25 +299,52 @@ async function openLink(user: string): Promise<ReturnType<typeof linkOf>> {
   return linkOf(await api.call({ method: "POST", path: "/upload", user, body: uploadRequest() }));
 }
 
+type Link = Pick<ReturnType<typeof linkOf>, "path" | "token">;
+
 /** Where such a link leads, with the token in each place where one is looked for. */
-async function followLink(operation: NamedOperation, link: { path: string; token: string }) {
-  const id = link.path.replace("/", "_");
-  const path = operation.path.replace("{bucket}", "uploads").replace("{path}", link.path).replace("{upload_id}", id);
-  const names = { bucketName: "uploads", objectName: link.path, contentType: "text/plain" };
-  const metadata = Object.entries(names).map(([name, value]) => `${name} ${Buffer.from(value).toString("base64")}`);
+async function followLink(operation: NamedOperation, link: Link) {
+  const { path: key } = link;
+  const path = operation.path.replace("{bucket}", "uploads").replace("{path}", key);
+  const takesQuery = path !== operation.path;
   return shapeOf(
     await injectRequest(api.app, {
       method: operation.method,
-      url: `${path}?token=${link.token}`,
-      headers: {
-        "x-signature": link.token,
-        "tus-resumable": "1.0.0",
-        "upload-length": "12",
-        "upload-metadata": metadata.join(","),
-      },
+      url: takesQuery ? `${path}?token=${link.token}` : path.replace("{upload_id}", resumableId(link)),
+      headers: resumableHeaders(link),
       payload: undefined,
     }),
   );
+}
+
+/** The status of a request for a resumable upload of twelve bytes, of which it brings all if it brings any. */
+async function sendPiece(method: string, link: Link & { address: string }): Promise<number> {
+  const { "upload-length": length, ...rest } = resumableHeaders(link);
+  const headers: Record<string, Record<string, string>> = {
+    POST: { "upload-length": length },
+    PATCH: { "content-type": "application/offset+octet-stream", "upload-offset": "0" },
+  };
+  const response = await fetch(`${origin}${RESUMABLE_ROUTE}${link.address}`, {
+    method,
+    headers: { ...rest, ...headers[method] },
+    ...(method === "PATCH" ? { body: "twelve bytes" } : {}),
+  });
+  await response.arrayBuffer();
+  return response.status;
+}
+
+function resumableId({ path }: Link): string {
+  return path.replace("/", "_");
+}
+
+function resumableHeaders({ path, token }: Link) {
+  const names = { bucketName: "uploads", objectName: path, contentType: "text/plain" };
+  const metadata = Object.entries(names).map(([name, value]) => `${name} ${Buffer.from(value).toString("base64")}`);
+  return {
+    "x-signature": token,
+    "tus-resumable": "1.0.0",
+    "upload-length": "12",
+    "upload-metadata": metadata.join(","),
+  };
 }
 
 async function callBack(jobId: string) {

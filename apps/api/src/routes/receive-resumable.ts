@@ -7,6 +7,9 @@ import { problem } from "../problems/problem.ts";
 
 const uploadParams = z.object({ upload_id: z.string() });
 
+/** Nothing but the path and the headers says which upload is meant. */
+const noQuery = z.strictObject({});
+
 /**
  * Resumable uploads to the disk store, by the tus protocol; the token in `x-signature` is the authorisation. What is
  * refused before the protocol begins is a problem body, everything else is as the protocol has it.
@@ -28,13 +31,13 @@ export const receiveResumable: FastifyPluginAsyncZod<{ store: DiskStore }> = asy
   app.route({
     method: "POST",
     url: RESUMABLE_ROUTE,
-    schema: { response },
+    schema: { querystring: noQuery, response },
     handler: (request, reply) => serve(store, { request, reply, id: undefined }),
   });
   app.route({
     method: ["HEAD", "PATCH", "DELETE"],
     url: `${RESUMABLE_ROUTE}/:upload_id`,
-    schema: { params: uploadParams, response },
+    schema: { params: uploadParams, querystring: noQuery, response },
     handler: (request, reply) => serve(store, { request, reply, id: request.params.upload_id }),
   });
 };
