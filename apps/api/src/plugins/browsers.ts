@@ -25,6 +25,9 @@ export const browsers = fastifyPlugin<{ corsOrigins: readonly string[] }>(
         "content-type",
         IDEMPOTENCY_HEADER,
         CORRELATION_HEADER,
+        "traceparent",
+        // Where a stream is read by `fetch`, which alone can send a token along.
+        "last-event-id",
         ...SUPABASE_HEADERS,
         ...TUS_HEADERS,
       ],
