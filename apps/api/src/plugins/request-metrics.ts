@@ -20,13 +20,16 @@ export const requestMetrics = fastifyPlugin<Options>(
       reply.raw.once("close", () => {
         metrics.inFlight.dec();
         const isAborted = !reply.raw.writableEnded;
-        if (isStream(reply)) metrics.openStreams.dec();
         // How long a stream is open says nothing about us.
-        else note({ metrics, traffic }, { request, reply, isAborted, ms: performance.now() - startedAt });
+        if (!isStream(reply))
+          note({ metrics, traffic }, { request, reply, isAborted, ms: performance.now() - startedAt });
       });
     });
     app.addHook("onSend", async (_, reply) => {
-      if (isStream(reply)) metrics.openStreams.inc();
+      // Its reader may be gone before there is anything to send, and "close" with it.
+      if (!isStream(reply) || reply.raw.destroyed) return;
+      metrics.openStreams.inc();
+      reply.raw.once("close", () => metrics.openStreams.dec());
     });
   },
   { name: "request-metrics" },
@@ -49,7 +52,8 @@ function note({ metrics, traffic }: Options, { request, reply, isAborted, ms }: 
     },
     ms / 1_000,
   );
-  if (isOurs(route) && !isAborted) traffic?.record({ ms, isError: reply.statusCode >= 500 });
+  // Nobody got an answer that could be at fault; but how long was waited for it is ours, and in a stall all that there is.
+  if (isOurs(route)) traffic?.record({ ms, isError: !isAborted && reply.statusCode >= 500 });
 }
 
 /** How long a file takes is its client's doing, and health and metrics are asked by machines that wait. */
