@@ -1,8 +1,9 @@
 import { hasParallelConnections, openTestDatabase } from "@pipeline/db/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { createRequestCounter } from "./request-counter.ts";
+import { createRequestCounter, type RequestSubject } from "./request-counter.ts";
 
 const HOUR_MS = 3_600_000;
+const USER: RequestSubject = { kind: "user", name: "a" };
 
 describe("the counter of requests", () => {
   beforeEach(() => {
@@ -14,9 +15,9 @@ describe("the counter of requests", () => {
 
   it("lets a subject through to its limit in a minute, and again in the next", async () => {
     const counter = createRequestCounter(unreachable(), { exchangeMs: HOUR_MS, onError: () => undefined });
-    const take = (): boolean => counter.take("user a", 3).isAllowed;
+    const take = (): boolean => counter.take(USER, 3).isAllowed;
     expect([take(), take(), take(), take()]).toEqual([true, true, true, false]);
-    expect(counter.take("user b", 3)).toEqual({
+    expect(counter.take({ kind: "user", name: "b" }, 3)).toEqual({
       isAllowed: true,
       limit: 3,
       used: 1,
@@ -30,20 +31,28 @@ describe("the counter of requests", () => {
   it("goes on counting by itself while the database is away", async () => {
     const onError = vi.fn<(error: unknown) => void>();
     const counter = createRequestCounter(unreachable(), { exchangeMs: 1, onError });
-    const answers = Array.from({ length: 30 }, () => counter.take("user a", 20).isAllowed);
+    const answers = Array.from({ length: 30 }, () => counter.take(USER, 20).isAllowed);
     expect(answers.filter(Boolean)).toHaveLength(20);
     await vi.waitFor(() => expect(onError).toHaveBeenCalled());
-    expect(counter.take("user a", 20).isAllowed).toBe(false);
+    expect(counter.take(USER, 20).isAllowed).toBe(false);
     await counter.close();
   });
 
   it("stops counting new subjects when there are too many, and keeps to those it knows", async () => {
     const counter = createRequestCounter(unreachable(), { exchangeMs: HOUR_MS, onError: () => undefined });
-    for (let index = 0; index < 50_000; index += 1) counter.take(`address ${index}`, 100);
-    const answers = Array.from({ length: 200 }, () => counter.take("one more", 100).isAllowed);
+    for (let index = 0; index < 50_000; index += 1) counter.take(address(index), 100);
+    const answers = Array.from({ length: 200 }, () => counter.take(address(50_000), 100).isAllowed);
     expect(answers).not.toContain(false);
-    const known = Array.from({ length: 100 }, () => counter.take("address 0", 100).isAllowed);
+    const known = Array.from({ length: 100 }, () => counter.take(address(0), 100).isAllowed);
     expect(known.filter(Boolean)).toHaveLength(99);
+    await counter.close();
+  });
+
+  it("holds users to their limit while there are too many addresses", async () => {
+    const counter = createRequestCounter(unreachable(), { exchangeMs: HOUR_MS, onError: () => undefined });
+    for (let index = 0; index < 50_000; index += 1) counter.take(address(index), 100);
+    const answers = Array.from({ length: 20 }, () => counter.take(USER, 3).isAllowed);
+    expect(answers.filter(Boolean)).toHaveLength(3);
     await counter.close();
   });
 
@@ -57,7 +66,7 @@ describe("the counter of requests", () => {
     // A minute may end in between, and then all begins anew.
     await vi.waitFor(
       async () => {
-        const subject = `user ${Math.random()}`;
+        const subject = { kind: "user", name: String(Math.random()) } as const;
         const limit = 1_000;
         for (let index = 0; index < 600; index += 1) here.take(subject, limit);
         there.take(subject, limit);
@@ -74,6 +83,10 @@ describe("the counter of requests", () => {
     await opened.close();
   });
 });
+
+function address(index: number): RequestSubject {
+  return { kind: "address", name: String(index) };
+}
 
 function fail(error: unknown): void {
   throw error;

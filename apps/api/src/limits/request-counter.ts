@@ -7,9 +7,15 @@ export interface RequestUsage {
   resets_at: Date;
 }
 
+/** Whose requests are counted. */
+export interface RequestSubject {
+  kind: "user" | "address";
+  name: string;
+}
+
 export interface RequestCounter {
   /** Counts one more request if the limit allows it; says so. */
-  take(subject: string, limit: number): RequestUsage & { isAllowed: boolean };
+  take(subject: RequestSubject, limit: number): RequestUsage & { isAllowed: boolean };
   /** Sends what is not sent yet, and stops. */
   close(): Promise<void>;
 }
@@ -27,8 +33,8 @@ export interface RequestCounterOptions {
  */
 export function createRequestCounter(database: Queryable, options: RequestCounterOptions): RequestCounter {
   const { exchangeMs = 500, onError } = options;
-  const tally: Tally = { subjects: new Map(), skewMs: 0 };
-  const { subjects } = tally;
+  const groups = { user: new Map<string, Subject>(), address: new Map<string, Subject>() };
+  const tally: Tally = { groups: Object.values(groups), skewMs: 0 };
   let timer: NodeJS.Timeout | undefined;
   let exchanging: Promise<void> | undefined;
   let isClosed = false;
@@ -39,18 +45,20 @@ export function createRequestCounter(database: Queryable, options: RequestCounte
     timer = undefined;
     exchanging ??= exchange().finally(() => {
       exchanging = undefined;
-      if (subjects.size > 0) exchangeSoon();
+      if (tally.groups.some((group) => group.size > 0)) exchangeSoon();
     });
   };
   const exchangeSoon = (): void => {
     if (!isClosed) timer ??= setTimeout(exchangeNow, exchangeMs).unref();
   };
   return {
-    take: (name, limit) => {
+    take: ({ kind, name }, limit) => {
       const minute = minuteOf(Date.now() + tally.skewMs);
-      const known = subjects.get(name);
+      const group = groups[kind];
+      const key = `${kind} ${name}`;
+      const known = group.get(key);
       const subject = known?.minute === minute ? known : { minute, stored: 0, sending: 0, pending: 0 };
-      if (subject !== known && (known !== undefined || subjects.size < MAX_SUBJECTS)) subjects.set(name, subject);
+      if (subject !== known && (known !== undefined || group.size < MAX_SUBJECTS)) group.set(key, subject);
       const used = subject.stored + subject.sending + subject.pending;
       const usage = { limit, resets_at: new Date(minute + MINUTE_MS - tally.skewMs) };
       if (used >= limit) return { ...usage, used: limit, isAllowed: false };
@@ -69,11 +77,15 @@ export function createRequestCounter(database: Queryable, options: RequestCounte
 }
 
 const MINUTE_MS = 60_000;
-/** Of one process in one minute. Those beyond are not counted: whoever has so many addresses is not held by a limit of each. */
+/**
+ * Of each kind, in one process and minute. Those beyond are not counted: whoever has so many addresses is not held by a
+ * limit of each. They take no room from users, whose limit holds from wherever they ask.
+ */
 const MAX_SUBJECTS = 50_000;
 
 interface Tally {
-  subjects: Map<string, Subject>;
+  /** Subjects by what they are called in the database, where no two groups have one in common. */
+  groups: readonly Map<string, Subject>[];
   /** The database's clock, which all processes go by, ahead of our own. */
   skewMs: number;
 }
@@ -88,34 +100,34 @@ interface Subject {
 }
 
 async function exchangeCounts(database: Queryable, tally: Tally): Promise<void> {
-  const { subjects } = tally;
+  const { groups } = tally;
   const minute = minuteOf(Date.now() + tally.skewMs);
-  const sent = takePending(subjects);
+  const sent = groups.flatMap(takePending);
   try {
     const sums = sent.length === 0 ? [] : await addRequestCounts(database, sent);
     for (const sum of sums) {
       tally.skewMs = sum.now - Date.now();
-      const subject = subjects.get(sum.subject);
+      const subject = groups.find((group) => group.has(sum.subject))?.get(sum.subject);
       if (subject?.minute === sum.minute) Object.assign(subject, { stored: sum.count, sending: 0 });
     }
   } catch (error) {
-    for (const subject of subjects.values()) {
+    for (const subject of groups.flatMap((group) => [...group.values()])) {
       subject.pending += subject.sending;
       subject.sending = 0;
     }
-    forgetOlder(subjects, minute);
+    forgetOlder(groups, minute);
     throw error;
   }
-  if (forgetOlder(subjects, minute) > 0) await deleteOldRequestCounts(database);
+  if (forgetOlder(groups, minute) > 0) await deleteOldRequestCounts(database);
 }
 
 function minuteOf(time: number): number {
   return Math.floor(time / MINUTE_MS) * MINUTE_MS;
 }
 
-function takePending(subjects: Map<string, Subject>): RequestCount[] {
+function takePending(group: Map<string, Subject>): RequestCount[] {
   const sent: RequestCount[] = [];
-  for (const [name, subject] of subjects) {
+  for (const [name, subject] of group) {
     if (subject.pending === 0) continue;
     sent.push({ subject: name, minute: subject.minute, count: subject.pending });
     subject.sending += subject.pending;
@@ -124,12 +136,14 @@ function takePending(subjects: Map<string, Subject>): RequestCount[] {
   return sent;
 }
 
-function forgetOlder(subjects: Map<string, Subject>, minute: number): number {
+function forgetOlder(groups: readonly Map<string, Subject>[], minute: number): number {
   let count = 0;
-  for (const [name, subject] of subjects) {
-    if (subject.minute >= minute) continue;
-    subjects.delete(name);
-    count += 1;
+  for (const group of groups) {
+    for (const [name, subject] of group) {
+      if (subject.minute >= minute) continue;
+      group.delete(name);
+      count += 1;
+    }
   }
   return count;
 }

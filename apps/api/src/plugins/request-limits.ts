@@ -24,7 +24,7 @@ export const addressLimit = fastifyPlugin<RequestLimiting>(
     app.addHook("onRequest", async (request, reply) => {
       request.requestUsage = { user: null, address: null };
       if (isForEverybody(request)) return;
-      const usage = counter.take(`address ${networkOf(request.ip)}`, limits.perAddress);
+      const usage = counter.take({ kind: "address", name: networkOf(request.ip) }, limits.perAddress);
       request.requestUsage.address = usage;
       answerLimit(reply, usage);
     });
@@ -36,7 +36,7 @@ export const addressLimit = fastifyPlugin<RequestLimiting>(
 export const userLimit = fastifyPlugin<RequestLimiting>(
   async (app, { counter, limits }) => {
     app.addHook("onRequest", async (request, reply) => {
-      const usage = counter.take(`user ${request.userId}`, limits.perUser);
+      const usage = counter.take({ kind: "user", name: request.userId }, limits.perUser);
       request.requestUsage.user = usage;
       answerLimit(reply, usage);
     });
