@@ -3,6 +3,7 @@ import { fastify, type FastifyInstance } from "fastify";
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import { correlationIdOf, CORRELATION_HEADER } from "./plugins/correlation.ts";
 import { answerWithProblem } from "./plugins/problems.ts";
+import { answerClientError } from "./problems/answer-client-error.ts";
 import type { ApiSettings } from "./settings.ts";
 
 /** From the first byte of a request to its last: 25 MiB at 256 kbit/s take 14 minutes. */
@@ -39,6 +40,7 @@ export function createServer(settings: ApiSettings, does: { receiveUploads: bool
       reply.header(CORRELATION_HEADER, request.id);
       answerWithProblem(error, request, reply);
     },
+    clientErrorHandler: answerClientError,
   });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);

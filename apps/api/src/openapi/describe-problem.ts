@@ -14,10 +14,11 @@ const GENERAL_CODES: Readonly<Record<number, readonly ProblemCode[]>> = {
   500: ["internal_error"],
   503: [
     "database_unavailable",
+    "database_login_refused",
+    "database_missing",
     "database_busy",
     "server_busy",
     "database_conflict",
-    "transaction_aborted",
     "auth_keys_unavailable",
   ],
 };

@@ -7,7 +7,7 @@ export const TAGS = {
   search: "Passages nearest to a question, with where they stand.",
   storage: "The receiving end of upload links where the API keeps the files itself; elsewhere Supabase Storage has it.",
   callbacks: "What parsing providers call.",
-  admin: "For operators, with a token of the service role.",
+  admin: "For operators, with a token of the service role. An `Idempotency-Key` is ignored here.",
   health: "Whether the system works.",
   contract: "This description.",
 } as const;

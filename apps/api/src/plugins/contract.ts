@@ -70,4 +70,5 @@ const DESCRIPTION = `Files in, passages with citations out. A client promises a 
 its job, and searches.
 
 JSON in snake_case, times as ISO 8601 in UTC. Every error is a problem body (RFC 9457) whose \`code\` is stable; each answer
-lists its codes. What is another user's answers 404 like what never existed.`;
+lists its codes. What is no whole HTTP request is answered likewise, with 400, 408 or 431, on any path. What is another
+user's answers 404 like what never existed.`;

@@ -1,8 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { SUPPORTED_MIME_TYPES } from "@pipeline/runtime";
+import { parseEnvironment, SUPPORTED_MIME_TYPES } from "@pipeline/runtime";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { buildApi } from "../app.ts";
+import { OPERATIONS } from "../openapi/operations/index.ts";
+import { settingsFrom } from "../settings.ts";
 import { openTestApi, send, uploadRequest, type Answer, type TestApi } from "../testing/test-api.ts";
 
 const limitsAnswer = z.object({
@@ -77,6 +79,15 @@ describe("GET /upload/limits", () => {
     });
   });
 
+  it("answers what the contract shows, where nothing else is configured", async () => {
+    const { requestLimits } = settingsFrom(parseEnvironment({ ENVIRONMENT: "test" }, "local"));
+    const app = await buildApi({ ...api.dependencies, settings: { ...api.dependencies.settings, requestLimits } });
+    const answer = await send(app, { path: "/upload/limits", user });
+    await app.close();
+    const shown = OPERATIONS["GET /api/upload-pipeline/upload/limits"]?.answers[200]?.example;
+    expect(withoutUse(shown)).toEqual(withoutUse(answer.body));
+  });
+
   it("answers what is configured for search", async () => {
     const settings = { ...api.dependencies.settings, search: { threshold: 0.5, maxChunks: 3, tokenBudget: 70 } };
     const app = await buildApi({ ...api.dependencies, settings });
@@ -107,6 +118,12 @@ describe("GET /upload/limits", () => {
     }
   });
 });
+
+/** The limits alone: what is used and left, and until when, differs from user to user. */
+function withoutUse(answer: unknown): unknown {
+  const changing = new Set(["used", "remaining", "resets_at"]);
+  return JSON.parse(JSON.stringify(answer), (name, value: unknown) => (changing.has(name) ? undefined : value));
+}
 
 /** A search of this many bytes, most of them blanks. */
 function padded(bytes: number): string {

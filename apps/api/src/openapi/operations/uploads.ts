@@ -1,3 +1,4 @@
+import { LIMITS, SUPPORTED_MIME_TYPES } from "@pipeline/runtime";
 import { API_PREFIX } from "../../contract/urls.ts";
 import {
   BYTES_LEN,
@@ -48,7 +49,8 @@ export const uploadOperations: Operations = {
     summary: "Promise a file and learn where to put it",
     description:
       "Makes the document and its job, and signs a link for the bytes. The same file again is the same document and " +
-      "job: `duplicate` is true, and the link is there while the bytes are missing. After a failure a new job is made.",
+      "job: `duplicate` is true, and the link is there while the bytes are missing. Until they come the newest promise " +
+      "counts, its name, type, length and metadata. After a failure a new job is made.",
     codes: [
       "uploads_in_flight_limit",
       "daily_upload_limit",
@@ -118,17 +120,17 @@ export const uploadOperations: Operations = {
       200: {
         description: "The same values that are enforced.",
         example: {
-          max_bytes: 26_214_400,
-          max_pages: 500,
-          supported_mime_types: ["application/pdf", "text/plain"],
-          upload_link_seconds: 7_200,
-          max_filename_chars: 255,
-          max_metadata_bytes: 4_096,
-          max_request_bytes: 65_536,
-          max_page_size: 100,
-          max_batch_files: 100,
-          max_batch_bytes: 1_048_576,
-          max_streams: 5,
+          max_bytes: LIMITS.maxFileBytes,
+          max_pages: LIMITS.maxPages,
+          supported_mime_types: [...SUPPORTED_MIME_TYPES],
+          upload_link_seconds: LIMITS.uploadLinkSeconds,
+          max_filename_chars: LIMITS.maxFilenameChars,
+          max_metadata_bytes: LIMITS.maxMetadataBytes,
+          max_request_bytes: LIMITS.maxRequestBytes,
+          max_page_size: LIMITS.maxPageSize,
+          max_batch_files: LIMITS.maxBatchFiles,
+          max_batch_bytes: LIMITS.maxBatchBytes,
+          max_streams: LIMITS.maxStreamsPerUser,
           uploads: {
             in_flight: { limit: 1000, used: 3, remaining: 997 },
             per_day: { limit: 5000, used: 12, remaining: 4988, resets_at: "2026-01-02T00:00:00.000Z" },
@@ -138,10 +140,10 @@ export const uploadOperations: Operations = {
             per_address: { limit: 3000, used: 40, remaining: 2960, resets_at: "2026-01-01T12:01:00.000Z" },
           },
           search: {
-            max_query_chars: 2_000,
+            max_query_chars: LIMITS.maxQueryChars,
             max_results: 10,
             max_token_budget: 4_000,
-            max_document_ids: 100,
+            max_document_ids: LIMITS.maxSearchDocuments,
             default_threshold: 0.3,
           },
         },
