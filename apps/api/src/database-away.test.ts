@@ -51,12 +51,12 @@ describe.skipIf(!hasParallelConnections())("a database that goes away: needs a s
     await rm(directory, { recursive: true });
   });
 
-  async function startApi(): Promise<void> {
+  async function startApi(databaseUrl = power.url): Promise<void> {
     const port = String(await findFreePort());
     url = `http://127.0.0.1:${port}`;
     const env = {
       ENVIRONMENT: "test",
-      DATABASE_URL: power.url,
+      DATABASE_URL: databaseUrl,
       DATA_DIR: directory,
       SUPABASE_JWT_SECRET: TOKEN_SECRET,
       SERVICE_PORT: port,
@@ -133,6 +133,28 @@ describe.skipIf(!hasParallelConnections())("a database that goes away: needs a s
     await power.restore();
     await untilReady();
     await vi.waitFor(async () => expect((await upload(token)).status).toBe(201), PATIENCE);
+  }, 240_000);
+
+  it("that refuses its login, as while the password is changed, is met with 503 until it takes it again", async () => {
+    const { database } = opened;
+    const login = `login_${randomUUID().slice(0, 8)}`;
+    await database.run(`create role ${login} login password 'before' in role ${database.schemaName}_api`);
+    const address = new URL(power.url);
+    address.username = login;
+    address.password = "before";
+    await startApi(address.toString());
+    await untilReady();
+    await database.run(`alter role ${login} password 'after'`);
+    await power.cut();
+    await power.restore();
+    const token = await tokenOfSomebody();
+    const refused = { status: 503, code: "database_login_refused", hasRetryAfter: true };
+    await vi.waitFor(async () => expect(await upload(token)).toMatchObject(refused), PATIENCE);
+    expect(await statusOf("/health/live")).toBe(200);
+    await database.run(`alter role ${login} password 'before'`);
+    await vi.waitFor(async () => expect((await upload(token)).status).toBe(201), PATIENCE);
+    expect(child?.exitCode).toBeNull();
+    await database.run(`drop role ${login}`);
   }, 240_000);
 
   it("that comes back with another schema ends the API that waited for it", async () => {

@@ -132,6 +132,16 @@ describe.skipIf(!hasParallelConnections())("the API's process on a database", ()
     expect(await stdout).toContain('"code":"schema_missing"');
   });
 
+  it("does not start with a login that the database refuses, and says so", async () => {
+    const url = new URL(opened.url ?? "");
+    url.password = "another password";
+    const { exited, stderr } = await startServing({ DATABASE_URL: url.toString() });
+    expect(await exited).toBe(1);
+    expect(await stderr).toBe(
+      "The API did not start. database_login_refused: The database refuses this user or password.\n",
+    );
+  });
+
   it("ends with 1 when its port is taken", async () => {
     const taken = createServer().listen(0, "127.0.0.1");
     await once(taken, "listening");

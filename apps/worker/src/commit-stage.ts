@@ -4,11 +4,12 @@ import {
   type CheckpointBatcher,
   type Database,
   getJob,
+  isDatabaseAway,
   listLostClaims,
   type Queryable,
 } from "@pipeline/db";
 import { LostClaim } from "./abort-reasons.ts";
-import { type DatabaseRetry, isUnavailable, retryDatabase } from "./retry-database.ts";
+import { type DatabaseRetry, retryDatabase } from "./retry-database.ts";
 
 export interface StageCommit {
   checkpoint: Checkpoint & { user_id: string };
@@ -33,7 +34,7 @@ export async function commitStage(commit: StageCommit, dependencies: CommitDepen
       await attempt(commit, dependencies);
     } catch (error) {
       if (isUnsure && error instanceof LostClaim && (await wasCommitted(commit, dependencies.database))) return;
-      isUnsure ||= isUnavailable(error);
+      isUnsure ||= isDatabaseAway(error);
       throw error;
     }
   }, dependencies.retry);

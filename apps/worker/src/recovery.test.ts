@@ -271,6 +271,9 @@ describe("a stopping worker", () => {
   });
 });
 
+/** What a database says that is away, or lets nobody in. */
+const AWAY = ["database_unavailable", "database_login_refused", "database_missing"] as const;
+
 describe("a database that loses its replies", () => {
   it("makes no stage take effect twice", async () => {
     const upload = await bench.submit(policyOf(1));
@@ -287,21 +290,29 @@ describe("a database that loses its replies", () => {
     expect(sent).toHaveLength(new Set(sent).size);
   });
 
-  it("costs no attempt while a stage reads", async () => {
+  it.each(AWAY)("costs no attempt while a stage reads or stores, and it says %s", async (code) => {
     const { job } = await bench.submit(policyOf(1));
     let refusals = 0;
+    let transactions = 0;
     const database: Database = {
       ...bench.database,
       many: async (row, sql, parameters) => {
         // Claims and checkpoints are functions that write.
         const isRead = sql.trimStart().startsWith("select") && !sql.includes("_jobs(") && refusals < 6;
-        if (isRead && (refusals += 1) % 2 === 1) throw connectionLost();
+        if (isRead && (refusals += 1) % 2 === 1) throw databaseAway(code);
         return bench.database.many(row, sql, parameters);
+      },
+      transaction: async (work) => {
+        // The claim comes first, of which another test tells.
+        transactions += 1;
+        if (transactions > 1 && transactions % 2 === 0) throw databaseAway(code);
+        return bench.database.transaction(work);
       },
     };
     await workThrough(bench.openWorker({ database, random: () => 0 }));
     expect(refusals).toBe(6);
-    expect(await jobOf(job.job_id)).toMatchObject({ state: "done" });
+    expect(transactions).toBeGreaterThan(2);
+    expect(await jobOf(job.job_id)).toMatchObject({ state: "done", retry_count: 0, crash_count: 0 });
     const history = await readHistory(bench.database, job.job_id);
     expect(history.filter((line) => line.startsWith("retry_scheduled"))).toEqual([]);
   });
@@ -384,5 +395,9 @@ function deaf(database: Database): Database {
 }
 
 function connectionLost(): AppError {
-  return new AppError({ kind: "transient", code: "database_unavailable", message: "Connection terminated." });
+  return databaseAway("database_unavailable");
+}
+
+function databaseAway(code: (typeof AWAY)[number]): AppError {
+  return new AppError({ kind: "transient", code, message: "Nobody gets through." });
 }

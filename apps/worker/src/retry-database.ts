@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { isDatabaseAway } from "@pipeline/db";
 import { AppError } from "@pipeline/runtime";
 import { backoffMs } from "./backoff.ts";
 
@@ -13,7 +14,10 @@ export interface DatabaseRetry {
   signal?: AbortSignal;
 }
 
-/** Repeats idempotent database work while the database is away or asks to try again; other errors pass at once. */
+/**
+ * Repeats idempotent database work while the database is away, lets nobody in or asks to try again; other errors pass at
+ * once.
+ */
 export async function retryDatabase<T>(work: () => Promise<T>, retry: DatabaseRetry): Promise<T> {
   const startedAt = performance.now();
   for (let retryCount = 0; ; retryCount += 1) {
@@ -25,15 +29,10 @@ export async function retryDatabase<T>(work: () => Promise<T>, retry: DatabaseRe
         backoffMs({ retryCount, baseMs: FIRST_DELAY_MS, retryAfterMs: undefined, random: retry.random }),
       );
       const isOver = performance.now() - startedAt + waitMs > retry.forMs;
-      if (isOver || !(isUnavailable(error) || isConflict(error))) throw error;
+      if (isOver || !(isDatabaseAway(error) || isConflict(error))) throw error;
       await waitUnlessAborted(waitMs, retry.signal);
     }
   }
-}
-
-/** True where nobody knows whether the statement took effect. */
-export function isUnavailable(error: unknown): boolean {
-  return error instanceof AppError && error.code === "database_unavailable";
 }
 
 /** True where the statement certainly took no effect, and can later. */

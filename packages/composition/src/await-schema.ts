@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { checkSchemaVersion, type Database } from "@pipeline/db";
+import { checkSchemaVersion, type Database, isAccessRefused } from "@pipeline/db";
 import { isRetryable, toAppError, type Logger } from "@pipeline/runtime";
 
 const RETRY_MS = 1_000;
@@ -19,7 +19,7 @@ export async function awaitSchema(
       return await checkSchemaVersion(database);
     } catch (error) {
       const fault = toAppError(error);
-      if (!isRetryable(fault)) throw fault;
+      if (!isRetryable(fault) || isAccessRefused(fault)) throw fault;
       log.warn({ err: fault, tries }, "database away at the start, trying again");
       if (tries === 1) onAway?.();
     }

@@ -160,6 +160,9 @@ test.each([
   ["57P01", "transient", "database_unavailable"],
   ["25P03", "transient", "database_unavailable"],
   ["ECONNRESET", "transient", "database_unavailable"],
+  ["28P01", "transient", "database_login_refused"],
+  ["28000", "transient", "database_login_refused"],
+  ["3D000", "transient", "database_missing"],
   ["42P01", "internal", "database_error"],
   ["XX000", "internal", "database_error"],
 ])("the driver's code %s is %s %s", (code, kind, translated) => {

@@ -22,6 +22,19 @@ export function translateDatabaseError(thrown: unknown): AppError {
   return new AppError({ ...translationOf(sqlState(thrown), thrown), cause: thrown });
 }
 
+/**
+ * True where the server lets nobody in: it refuses the login, or has no such database. That passes while a service runs; at
+ * its start it is a broken configuration.
+ */
+export function isAccessRefused(error: AppError): boolean {
+  return error.code === LOGIN_REFUSED.code || error.code === DATABASE_MISSING.code;
+}
+
+/** True where the database cannot be asked at all; a statement that was under way may have taken effect. */
+export function isDatabaseAway(thrown: unknown): boolean {
+  return thrown instanceof AppError && (thrown.code === UNAVAILABLE.code || isAccessRefused(thrown));
+}
+
 /** True where the connection cannot be used again: everything but the server's plain refusal of a statement. */
 export function endsConnection(thrown: unknown): thrown is Error {
   if (!(thrown instanceof Error) || thrown instanceof AppError) return false;
@@ -100,17 +113,24 @@ const UNEXPECTED: Translation = {
   message: "The database refused a statement.",
 };
 
+/** Passing, like a server that is away: a password is being changed, a database restored. */
 const LOGIN_REFUSED: Translation = {
-  kind: "permanent",
+  kind: "transient",
   code: "database_login_refused",
   message: "The database refuses this user or password.",
+};
+
+const DATABASE_MISSING: Translation = {
+  kind: "transient",
+  code: "database_missing",
+  message: "The server has no database of this name.",
 };
 
 const BY_SQLSTATE: Readonly<Record<string, Translation>> = {
   "23505": { kind: "conflict", code: "already_exists", message: "A row with this key exists already." },
   "28P01": LOGIN_REFUSED,
   "28000": LOGIN_REFUSED,
-  "3D000": { kind: "permanent", code: "database_missing", message: "The server has no database of this name." },
+  "3D000": DATABASE_MISSING,
   "23503": { kind: "conflict", code: "missing_reference", message: "A row that this one refers to is missing." },
 };
 
