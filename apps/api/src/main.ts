@@ -13,38 +13,27 @@ import {
   selfTest,
 } from "@pipeline/composition";
 import { createNotifier, type Database } from "@pipeline/db";
-import { createLogger, explainFailure } from "@pipeline/runtime";
+import { type CloseWith, createLogger, runService } from "@pipeline/runtime";
 import { buildApi } from "./app.ts";
 import { createServiceVerifier } from "./auth/service-verifier.ts";
 import { serviceKey, tokenSettings } from "./auth/token-settings.ts";
 import { createTokenVerifier } from "./auth/token-verifier.ts";
-import { closeOnSignal } from "./close-on-signal.ts";
 import { loadApiConfig, type ApiConfig } from "./config.ts";
 import { settingsFrom } from "./settings.ts";
 
 const config = loadApiConfig();
 const log = createLogger({ level: config.environment.LOG_LEVEL, service: "api" });
-const closeWith = closeOnSignal(log);
+/** What a request in hand may still take; Render and Docker kill after 30 and 10 seconds. */
+const CLOSE_WITHIN_MS = 9_000;
 
-function exitOn(event: "unhandledRejection" | "uncaughtException"): void {
-  process.on(event, (error: unknown) => {
-    log.fatal({ err: error }, event);
-    process.exit(1);
-  });
-}
-exitOn("unhandledRejection");
-exitOn("uncaughtException");
+await runService({
+  name: "API",
+  log,
+  closeWithinMs: CLOSE_WITHIN_MS,
+  start: (closeWith) => serve(config, closeWith),
+});
 
-try {
-  await start(config);
-} catch (error) {
-  log.fatal({ err: error }, "API did not start");
-  process.stderr.write(`The API did not start. ${explainFailure(error)}\n`);
-  process.exit(1);
-}
-
-/** Serves until a signal comes. Whatever is wrong at the start ends the process with 1. */
-async function start({ environment, build }: ApiConfig): Promise<void> {
+async function serve({ environment, build }: ApiConfig, closeWith: CloseWith): Promise<void> {
   const database = await openDatabase(environment, "api", log);
   const schema = await findSchema(database);
   const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });

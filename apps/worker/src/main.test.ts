@@ -64,7 +64,7 @@ it.skipIf(!hasParallelConnections())(
       child.kill("SIGTERM");
       const { code, stdout, stderr } = await ended;
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-      expect(stdout).toContain("worker stopped");
+      expect(stdout).toContain('"msg":"closed"');
       expect(await sessions()).toEqual([{ ended: true }]);
     } finally {
       await test.close();
@@ -82,6 +82,7 @@ it.skipIf(!hasParallelConnections())(
       await createQueuedJob(test.database, { raw_path: "none" });
       await test.database.transaction(async (tx) => {
         // Keeps the worker from ending its claim, so that it has a job in hand for as long as this test likes.
+        await tx.run("set local idle_in_transaction_session_timeout = 0");
         await tx.run(`lock table ${tx.schema}.events in exclusive mode`);
         const { child, ended } = startMain({ DATABASE_URL: test.url ?? "", DATA_DIR: directory });
         await expect.poll(() => countBlocked(test.database), { timeout: 30_000, interval: 100 }).toBe(1);

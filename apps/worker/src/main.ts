@@ -14,50 +14,39 @@ import {
   selfTest,
 } from "@pipeline/composition";
 import { createWorkerMetrics } from "@pipeline/metrics";
-import { createLogger, explainFailure, type Logger } from "@pipeline/runtime";
+import { type CloseWith, createLogger, runService } from "@pipeline/runtime";
 import { loadWorkerConfig, type WorkerConfig } from "./config.ts";
 import { createParser } from "./create-parser.ts";
 import { endWhenDead } from "./end-when-dead.ts";
 import { openHealthPort } from "./health/open-health-port.ts";
 import { createWorker } from "./worker.ts";
 
-/** Below the 30 s that Render and Docker's compose file grant between SIGTERM and SIGKILL. */
+/** For what is in hand; the rest is given back. */
 const DRAIN_MS = 25_000;
+/** Below the 40 s that Docker's compose file grants between SIGTERM and SIGKILL, and the 60 s of Render. */
+const CLOSE_WITHIN_MS = 35_000;
 
 const config = loadWorkerConfig();
 const log = createLogger({
   level: config.environment.WORKER_LOG_LEVEL ?? config.environment.LOG_LEVEL,
   service: "worker",
 });
-const stopWith = stopOnSignals(log);
-exitOnFatalErrors(log);
-try {
-  await runWorker(config, log);
-} catch (error) {
-  log.fatal({ err: error }, "worker did not start");
-  process.stderr.write(`The worker did not start. ${explainFailure(error)}\n`);
-  process.exit(1);
-}
+await runService({
+  name: "worker",
+  log,
+  closeWithinMs: CLOSE_WITHIN_MS,
+  start: (closeWith) => work(config, closeWith),
+});
 
-/** After either of these nobody knows what state the process is in; its jobs are rescued. */
-function exitOnFatalErrors(to: Logger): void {
-  const exit = (err: unknown): void => {
-    to.fatal({ err }, "worker failed");
-    process.exit(1);
-  };
-  process.on("uncaughtException", exit);
-  process.on("unhandledRejection", exit);
-}
-
-async function runWorker({ environment, options, build }: WorkerConfig, to: Logger): Promise<void> {
-  const database = await openDatabase(environment, "worker", to);
-  const schemaVersion = await awaitSchema(database, { log: to });
+async function work({ environment, options, build }: WorkerConfig, closeWith: CloseWith): Promise<void> {
+  const database = await openDatabase(environment, "worker", log);
+  const schemaVersion = await awaitSchema(database, { log });
   const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });
   const checks = { checkParser: createParserCheck(environment), checkEmbedder: createEmbedderCheck(environment) };
-  await selfTest({ storage, ...checks }, to);
+  await selfTest({ storage, ...checks }, log);
   const embedder = createEmbedder(environment);
   const llamaparse = createLlamaParse(environment);
-  const parts = { environment, database, build, log: to };
+  const parts = { environment, database, build, log };
   const monitoring = await createMonitoring({ ...parts, service: "worker", embedModel: embedder.model });
   const { registry, calls, watch, tracing } = monitoring;
   const worker = createWorker({
@@ -67,11 +56,11 @@ async function runWorker({ environment, options, build }: WorkerConfig, to: Logg
     parser: createParser(llamaparse && { ...llamaparse, client: measureLlamaParse(llamaparse.client, calls) }),
     metrics: createWorkerMetrics(registry),
     tracing,
-    log: to,
+    log,
     options,
   });
   const closeHealthPort = await openHealthPort({ ...parts, monitoring, worker });
-  stopWith(async () => {
+  closeWith(async () => {
     await worker.stop({ deadlineMs: DRAIN_MS });
     await closeHealthPort();
     await watch.stop();
@@ -80,30 +69,8 @@ async function runWorker({ environment, options, build }: WorkerConfig, to: Logg
     await tracing.close();
   });
   watch.start();
-  endWhenDead({ readVitals: () => worker.vitals(), log: to, exit: () => process.exit(1) });
+  endWhenDead({ readVitals: () => worker.vitals(), log, exit: () => process.exit(1) });
   await worker.start();
   const { concurrency } = options;
-  to.info({ schema: database.schemaName, schema_version: schemaVersion, concurrency }, "worker started");
-}
-
-/**
- * A signal stops and exits, a second one exits at once. For the first moment of the process: as number 1 of a container it
- * would never see a signal that nothing listens for. What is stopped is said by the answered function; before that nothing is.
- */
-function stopOnSignals(to: Logger): (stop: () => Promise<void>) => void {
-  let stop: (() => Promise<void>) | undefined;
-  let isStopping = false;
-  const onSignal = async (): Promise<void> => {
-    if (isStopping) process.exit(1);
-    isStopping = true;
-    await stop?.();
-    to.info("worker stopped");
-    process.exit(0);
-  };
-  // A rejection ends the process through `unhandledRejection`.
-  process.on("SIGTERM", () => void onSignal());
-  process.on("SIGINT", () => void onSignal());
-  return (what) => {
-    stop = what;
-  };
+  log.info({ schema: database.schemaName, schema_version: schemaVersion, concurrency }, "worker started");
 }

@@ -8,4 +8,5 @@ export * from "./ids.ts";
 export * from "./limits.ts";
 export * from "./log.ts";
 export * from "./parse-environment.ts";
+export * from "./run-service.ts";
 export * from "./was-never-sent.ts";
