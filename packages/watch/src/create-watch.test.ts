@@ -1,17 +1,16 @@
-import { type Database, openPostgres } from "@pipeline/db";
+import { addAlertMessage, type Database, openPostgres } from "@pipeline/db";
 import { hasParallelConnections, openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { DATABASE_RULE, OTHERS_HOLD_BACK_SECONDS } from "./alert-rules.ts";
-import type { Watch } from "./create-watch.ts";
 import { showAlerts } from "./show-alerts.ts";
-import { openWatch } from "./watch.fixture.ts";
+import { openWatch, type TestWatch } from "./watch.fixture.ts";
 import { startWebhookReceiver, type WebhookReceiver } from "./webhook-receiver.fixture.ts";
 
 let opened: TestDatabase;
 let database: Database;
 let receiver: WebhookReceiver;
 let lines: string[];
-const watches: Watch[] = [];
+const watches: TestWatch[] = [];
 beforeAll(async () => {
   opened = await openTestDatabase();
   database = opened.database;
@@ -26,7 +25,7 @@ afterEach(async () => {
   await receiver.close();
 });
 
-async function open(...parameters: Parameters<typeof openWatch>): Promise<Watch> {
+async function open(...parameters: Parameters<typeof openWatch>): Promise<TestWatch> {
   const watch = await openWatch(...parameters);
   watches.push(watch);
   return watch;
@@ -80,6 +79,18 @@ test("a schema that is migrated under a running process is noticed, and said onc
   await database.run(`delete from ${schema}.schema_migrations where version = $1`, [before + 1]);
   expect(worker.view()?.schema_version).toBe(before + 1);
   expect(lines.filter((line) => line.includes("schema changed under running code"))).toHaveLength(1);
+});
+
+test("rounds send nothing, so that a slow webhook delays none: what is to be told goes out beside them", async () => {
+  receiver.answerNext({ status: 500 });
+  const watch = await open(database, { webhookUrl: receiver.url });
+  await addAlertMessage(database, { alert_name: "queue_backlog", kind: "firing", body: {} });
+  await watch.round();
+  expect(receiver.requestCount()).toBe(0);
+  watch.start();
+  await expect.poll(() => receiver.requestCount()).toBe(1);
+  await watch.stop();
+  await database.run(`delete from ${database.schema}.alert_messages`);
 });
 
 /** A database at an address where nobody listens. */

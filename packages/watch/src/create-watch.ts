@@ -53,8 +53,10 @@ export interface Watch {
   /** What the API served lately; told with every round. */
   readonly traffic: LatencyWindow;
   start(): void;
-  /** One round. Never throws: a database that does not answer is told by `look`. */
+  /** One round, without what is to be sent. Never throws: a database that does not answer is told by `look`. */
   tick(): Promise<void>;
+  /** Sends what is to be told about alerts, if this process has a webhook. Never throws. */
+  deliver(): Promise<void>;
   /** One look at whether the database answers. */
   look(): Promise<void>;
   /** Undefined before the first round that reached the database. */
@@ -66,6 +68,7 @@ export interface Watch {
 
 const ROUND_MS = 10_000;
 const LOOK_MS = 5_000;
+const DELIVER_MS = 5_000;
 /** Three rounds: a process that is slow is not gone. */
 const LIFE_MS = 35_000;
 const FORGET_EVERY_MS = 3_600_000;
@@ -90,36 +93,48 @@ export function createWatch(options: WatchOptions): Watch {
     });
     outage.reached();
     const seen = await readView(database, agreement);
+    outage.reached();
     tellChange(log, { before: view, seen, agreement });
     view = seen;
     isHolder = await holdAlertWatch(database, { holder: identity.instance_id, leaseMs: LIFE_MS });
     if (isHolder) await watchAlerts(options, identity.instance_id);
-    if (webhookUrl !== undefined) await deliverMessages(database, { webhookUrl, log });
     if (isHolder) await forget();
+    outage.reached();
   };
-  const tick = async (): Promise<void> => {
-    try {
-      await round();
-    } catch (error) {
-      log.error({ err: error }, "watch failed");
-    }
-  };
-  const loops = [createLoop(tick, ROUND_MS), createLoop(() => outage.look(), LOOK_MS)];
+  const tick = (): Promise<void> => logFailure(round, log);
+  const deliver = (): Promise<void> => logFailure(() => deliverTo(webhookUrl, options), log);
+  const rounds = createLoop(tick, ROUND_MS);
+  // Apart, so that a slow webhook neither looks like a database that is away nor lets this process look gone.
+  const loops = [createLoop(deliver, DELIVER_MS), createLoop(() => outage.look(), LOOK_MS)];
   return {
     agreement,
     traffic,
     start: () => {
-      for (const loop of loops) loop.start();
+      for (const loop of [rounds, ...loops]) loop.start();
     },
     tick,
+    deliver,
     look: () => outage.look(),
     view: () => view,
     databaseAlert: () => outage.alert(),
     stop: async () => {
-      const stopped = Promise.all(loops.map((loop) => loop.stop())).then(() => leave(options, identity.instance_id));
+      const left = rounds.stop().then(() => leave(options, identity.instance_id));
+      const stopped = Promise.all([left, ...loops.map((loop) => loop.stop())]);
       await Promise.race([stopped, delay(GOODBYE_MS, undefined, { ref: false })]);
     },
   };
+}
+
+async function deliverTo(webhookUrl: string | undefined, { database, log }: WatchOptions): Promise<void> {
+  if (webhookUrl !== undefined) await deliverMessages(database, { webhookUrl, log });
+}
+
+async function logFailure(work: () => Promise<void>, log: Logger): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    log.error({ err: error }, "watch failed");
+  }
 }
 
 function identify({ service, build, agreement, budgetUsdPerDay }: WatchOptions): InstanceIdentity {

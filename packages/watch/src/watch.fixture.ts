@@ -2,6 +2,11 @@ import { codeSchemaVersion, type Database } from "@pipeline/db";
 import { createLogger } from "@pipeline/runtime";
 import { createWatch, type Watch, type WatchOptions } from "./create-watch.ts";
 
+/** `tick` is followed by the delivery of what it has to tell; `round` is not. */
+export interface TestWatch extends Watch {
+  round(): Promise<void>;
+}
+
 /** A process that watches; every field can be set. `lines` collects what it logs. */
 export async function openWatch(
   database: Database,
@@ -9,9 +14,9 @@ export async function openWatch(
     agreement?: Partial<WatchOptions["agreement"]>;
     lines?: string[];
   } = {},
-): Promise<Watch> {
+): Promise<TestWatch> {
   const { lines = [], agreement, ...others } = overrides;
-  return createWatch({
+  const watch = createWatch({
     database,
     log: createLogger({ level: "info", service: "test", stream: { write: (line) => void lines.push(line) } }),
     service: "api",
@@ -27,6 +32,14 @@ export async function openWatch(
       ...agreement,
     },
   });
+  return {
+    ...watch,
+    round: () => watch.tick(),
+    tick: async () => {
+      await watch.tick();
+      await watch.deliver();
+    },
+  };
 }
 
 const earlier = (column: string): string => `${column} = ${column} - $1::float8 * interval '1 s'`;
