@@ -102,7 +102,8 @@ async function addPlugins(app: FastifyInstance, { dependencies, limiting, regist
 /** What needs no user's token. */
 async function addPublicRoutes(app: FastifyInstance, { dependencies, registry }: ApiParts): Promise<void> {
   const { storage, settings } = dependencies;
-  const checkHealth = createHealthChecks(dependencies, settings.probeTimeoutMs);
+  const { probeTimeoutMs: timeoutMs, hasParserFallback } = settings;
+  const checkHealth = createHealthChecks(dependencies, { timeoutMs, hasParserFallback });
   await app.register(getContract);
   await app.register(getHealth, { checkHealth, settings });
   await app.register(getHealthLive);

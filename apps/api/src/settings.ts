@@ -24,6 +24,8 @@ export interface ApiSettings {
   headersTimeoutMs: number;
   /** After this long a part of the system that health asks counts as out of order. */
   probeTimeoutMs: number;
+  /** Whether workers read documents themselves while the parsing provider is out of order. */
+  hasParserFallback: boolean;
   metricsAccess: MetricsAccess;
 }
 
@@ -98,6 +100,7 @@ export function settingsFrom(environment: Environment, build = "development"): A
     maxLagMs: MAX_LAG_MS,
     headersTimeoutMs: HEADERS_TIMEOUT_MS,
     probeTimeoutMs: PROBE_TIMEOUT_MS,
+    hasParserFallback: environment.LLAMAPARSE_FALLBACK === "local",
     metricsAccess: metricsAccess(environment),
     streams: STREAM_SETTINGS,
   };

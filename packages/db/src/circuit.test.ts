@@ -4,6 +4,7 @@ import {
   closeCircuit,
   enterCircuit,
   listCircuits,
+  listProviderOutages,
   type ProviderFault,
   recordProviderFault,
   releaseProbe,
@@ -38,6 +39,8 @@ const fail = (fault: Partial<ProviderFault> = {}) =>
   });
 
 const close = (probe_id?: string) => closeCircuit(opened.database, { provider, probe_id });
+
+const outages = () => listProviderOutages(opened.database);
 
 /** As if so much time had passed. */
 async function pass(seconds: number): Promise<void> {
@@ -135,4 +138,26 @@ it.skipIf(!hasParallelConnections())("of many that ask at once one is the probe:
   await openAndWait();
   const entries = await Promise.all(Array.from({ length: 20 }, () => enter()));
   expect(entries.filter((entry) => entry.state === "probe")).toHaveLength(1);
+});
+
+test("an open circuit is an outage until its probe has closed it, or nobody has probed for an hour", async () => {
+  await fail();
+  expect(await outages()).toEqual([]);
+  await openAndWait();
+  const outage = { provider, code: "provider_circuit_open", message: "It failed.", opened_at: expect.any(Date) };
+  expect(await outages()).toEqual([{ ...outage, seconds: expect.any(Number) }]);
+  await pass(3_500);
+  expect(await outages()).toHaveLength(1);
+  await pass(101);
+  expect(await outages()).toEqual([]);
+
+  const probe_id = randomUUID();
+  await enter(probe_id);
+  await fail({ probe_id });
+  expect(await outages()).toMatchObject([outage]);
+  await pass(200);
+  const next = randomUUID();
+  await enter(next);
+  await close(next);
+  expect(await outages()).toEqual([]);
 });

@@ -151,3 +151,25 @@ export function listCircuits(db: Queryable): Promise<ProviderCircuit[]> {
      from ${db.schema}.provider_circuits order by provider`,
   );
 }
+
+const outageRow = z.object({
+  provider: z.string(),
+  opened_at: z.date(),
+  /** How long ago that was. */
+  seconds: z.number(),
+  code: z.string(),
+  message: z.string(),
+});
+export type ProviderOutage = z.infer<typeof outageRow>;
+
+/**
+ * Providers that are out of order, the longest first. One that nobody has asked for an hour after its next trial was due is
+ * left out: nothing waits for it, so nobody knows.
+ */
+export function listProviderOutages(db: Queryable): Promise<ProviderOutage[]> {
+  return db.many(
+    outageRow,
+    `select provider, opened_at, extract(epoch from now() - opened_at)::float8 as seconds, code, message
+     from ${db.schema}.provider_circuits where open_until > now() - interval '1 hour' order by opened_at`,
+  );
+}

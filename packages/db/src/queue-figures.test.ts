@@ -1,13 +1,21 @@
 import { randomUUID } from "node:crypto";
+import { AppError } from "@pipeline/runtime";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
 import type { Database } from "./database.ts";
+import type { State } from "./pipeline.ts";
 import { COUNTED_STATES, getQueueFigures, listSpentToday } from "./queue-figures.ts";
-import { openSession } from "./sessions.ts";
+import { releaseJob } from "./checkpoints.ts";
+import { deferJob } from "./defer-job.ts";
+import { queueParked } from "./provider-jobs.ts";
+import { promoteDueJobs, rescueJobs } from "./queue.ts";
+import { redriveJobs, retryJob } from "./redrive.ts";
+import { endSession, openSession } from "./sessions.ts";
 import { captureStatement } from "./testing/explain.ts";
-import { claimOne, createQueuedJob, createSession } from "./testing/factories.ts";
+import { claimOne, createQueuedJob, createSession, createUpload } from "./testing/factories.ts";
 import { insertJobInState, queueInBulk } from "./testing/raw-jobs.ts";
 import { openTestDatabase, type TestDatabase } from "./testing/test-database.ts";
+import { confirmUpload, renewUpload } from "./uploads.ts";
 
 const planRow = z.object({ "QUERY PLAN": z.array(z.unknown()) });
 
@@ -47,6 +55,7 @@ test("an empty queue has no jobs, no ages and no workers", async () => {
     retryable_seconds: null,
     deadletter_seconds: null,
     processing_seconds: null,
+    set_aside_seconds: null,
     recent_deadletter_count: 0,
     live_worker_count: 0,
     heartbeat_seconds: null,
@@ -58,7 +67,8 @@ test("jobs are counted by state, each with the age of the oldest", async () => {
   const seconds = { queued: 3_600, working: 50, waiting: 20, retryable: 30, deadletter: 40 };
   for (const state of COUNTED_STATES) {
     const old = await insertJobInState(database, { state, status: "parsing" });
-    await set(old, `created_at = now() - interval '${seconds[state]} s'`);
+    const since = state === "queued" ? "updated_at" : "created_at";
+    await set(old, `${since} = now() - interval '${seconds[state]} s'`);
     await insertJobInState(database, { state, status: "parsing" });
   }
   await insertJobInState(database, { state: "done", status: "complete" });
@@ -69,6 +79,91 @@ test("jobs are counted by state, each with the age of the oldest", async () => {
     expect(figures[`${state}_seconds`]).toBeLessThan(seconds[state] + 1_000);
   }
   expect(figures.recent_deadletter_count).toBe(2);
+});
+
+const WEEK = "created_at = created_at - interval '7 days', updated_at = updated_at - interval '7 days'";
+
+async function insertOldJob(state: State, change = WEEK): Promise<string> {
+  const jobId = await insertJobInState(database, { state, status: "parsing" });
+  await set(jobId, change);
+  return jobId;
+}
+
+/** Every way into the queue that a job of last week can take. */
+const WAYS = {
+  "its time has come": async () => {
+    await insertOldJob("retryable");
+    await promoteDueJobs(database);
+  },
+  "its file has arrived": async () => {
+    const { job } = await createUpload(database);
+    await set(job.job_id, WEEK);
+    await confirmUpload(database, job);
+  },
+  "the parser has answered": async () => {
+    const job_id = await insertOldJob("waiting", `${WEEK}, waiting_for = 'parser'`);
+    await queueParked(database, { job_id });
+  },
+  "its worker gave it back": async () => {
+    await createQueuedJob(database);
+    const claim = await claimOne(database);
+    await set(claim.job_id, WEEK);
+    await releaseJob(database, claim);
+  },
+  "its worker is gone": async () => {
+    const session = await createSession(database);
+    await createQueuedJob(database);
+    const { job_id } = await claimOne(database, session);
+    await set(job_id, WEEK);
+    await endSession(database, session);
+    await rescueJobs(database, { maxCrashes: 3 });
+  },
+  "it was retried": async () => {
+    const job_id = await insertOldJob("deadletter");
+    await database.transaction((tx) => retryJob(tx, { job_id, correlation_id: "test" }));
+  },
+  "it was redriven": async () => {
+    await insertOldJob("deadletter");
+    await database.transaction((tx) => redriveJobs(tx, { filter: { limit: 1 }, correlation_id: "test" }));
+  },
+};
+
+test.each(Object.entries(WAYS))("a job of last week waits for a worker since %s", async (_, queue) => {
+  await queue();
+  const { queued_count, queued_seconds } = await getQueueFigures(database);
+  expect(queued_count).toBe(1);
+  expect(queued_seconds).toBeLessThan(1_000);
+});
+
+test("a job that is queued waits no less for an upload that is promised again", async () => {
+  const { job } = await createQueuedJob(database);
+  await set(job.job_id, "updated_at = now() - interval '3000 s'");
+  const renewal = { uploadSeconds: 60, correlation_id: "test" };
+  expect(await database.transaction((tx) => renewUpload(tx, job, renewal))).toBeDefined();
+  expect((await getQueueFigures(database)).queued_seconds).toBeGreaterThanOrEqual(3_000);
+});
+
+test("of the queued jobs that one counts which waits longest, first in line or not", async () => {
+  const first = await insertJobInState(database, { state: "queued", status: "parsing" });
+  await set(first, "updated_at = now() - interval '100 s'");
+  const behind = await insertJobInState(database, { state: "queued", status: "parsing" });
+  await set(behind, "updated_at = now() - interval '3000 s'");
+  expect((await getQueueFigures(database)).queued_seconds).toBeGreaterThanOrEqual(3_000);
+});
+
+test("a job is set aside since the first look that found the same in its way, however often it looks again", async () => {
+  await createQueuedJob(database);
+  const stage = "parse";
+  const error = new AppError({ kind: "transient", code: "budget_exhausted", message: "Tomorrow." });
+  const claim = await claimOne(database);
+  await deferJob(database, claim, { stage, error, delayMs: 0 });
+  await database.run(`update ${database.schema}.events set created_at = now() - interval '2000 s'`);
+  await promoteDueJobs(database);
+  await deferJob(database, await claimOne(database), { stage, error, delayMs: 60_000 });
+  expect((await getQueueFigures(database)).set_aside_seconds).toBeGreaterThanOrEqual(2_000);
+  await set(claim.job_id, "due_at = now()");
+  await promoteDueJobs(database);
+  expect((await getQueueFigures(database)).set_aside_seconds).toBeNull();
 });
 
 test("dead letters are recent for a quarter of an hour", async () => {

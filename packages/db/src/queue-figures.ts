@@ -19,14 +19,17 @@ const figuresRow = z.object({
   waiting_count: count,
   retryable_count: count,
   deadletter_count: count,
-  /** Since the oldest of them was created; null where there is none. */
+  /** For how long the one that waits longest has been claimable; null where there is none. */
   queued_seconds: seconds,
+  /** Since the oldest of them was created; null where there is none. */
   working_seconds: seconds,
   waiting_seconds: seconds,
   retryable_seconds: seconds,
   deadletter_seconds: seconds,
   /** For how long the slowest job has been in a worker's hand or at the parsing provider; null where there is none. */
   processing_seconds: seconds,
+  /** For how long the same reason has kept a job that is to be tried again later; null where there is none. */
+  set_aside_seconds: seconds,
   recent_deadletter_count: count,
   live_worker_count: count,
   /** Since any worker was last heard; null where none ever was. */
@@ -36,6 +39,9 @@ const figuresRow = z.object({
 export type QueueFigures = z.infer<typeof figuresRow>;
 
 const age = (time: string): string => `extract(epoch from now() - ${time})::float8`;
+
+/** Of so many at most it is asked since when they wait. */
+const MOST_ASKED = 500;
 
 /**
  * The queue in one look whose cost does not grow with the number of jobs: counts end at a limit, and ages are of the
@@ -49,7 +55,7 @@ export function getQueueFigures(db: Queryable): Promise<QueueFigures> {
     `with queued as materialized (
        select turn, priority, seq from ${schema}.ready_jobs order by turn, priority, seq limit ${MOST_COUNTED}
      ), deferred as materialized (
-       select state, created_at from ${schema}.upload_jobs
+       select job_id, state, created_at from ${schema}.upload_jobs
        where due_at is not null order by due_at limit ${MOST_DEFERRED_COUNTED}
      ), dead as materialized (
        select seq from ${schema}.upload_jobs where is_dead_letter order by seq limit ${MOST_COUNTED}
@@ -61,9 +67,7 @@ export function getQueueFigures(db: Queryable): Promise<QueueFigures> {
        (select count(*) from deferred where state = 'waiting') as waiting_count,
        (select count(*) from deferred where state = 'retryable') as retryable_count,
        (select count(*) from dead) as deadletter_count,
-       (select ${age("j.created_at")} from (select turn, priority, seq from queued order by seq limit 1) q
-         join ${schema}.ready_jobs r on r.turn = q.turn and r.priority = q.priority and r.seq = q.seq
-         join ${schema}.upload_jobs j on j.job_id = r.job_id) as queued_seconds,
+       (${queuedSeconds(schema)}) as queued_seconds,
        (select ${age("min(created_at)")} from held) as working_seconds,
        (select ${age("min(created_at)")} from deferred where state = 'waiting') as waiting_seconds,
        (select ${age("min(created_at)")} from deferred where state = 'retryable') as retryable_seconds,
@@ -71,6 +75,7 @@ export function getQueueFigures(db: Queryable): Promise<QueueFigures> {
          as deadletter_seconds,
        greatest((select ${age("min(claimed_at)")} from held),
          (select ${age("min(created_at)")} from (${submissionsInUse(schema)}) p)) as processing_seconds,
+       (${setAsideSeconds(schema)}) as set_aside_seconds,
        (select count(*) from dead_lately where finished_at > now() - interval '${RECENT_MINUTES} min')
          as recent_deadletter_count,
        (select count(*) from ${schema}.worker_sessions where ended_at is null and expires_at > now())
@@ -78,6 +83,38 @@ export function getQueueFigures(db: Queryable): Promise<QueueFigures> {
        (select ${age("max(heartbeat_at)")} from ${schema}.worker_sessions) as heartbeat_seconds,
        (select paused_at is not null from ${schema}.queue_control) as is_paused`,
   );
+}
+
+/**
+ * A queued job's row is touched when it becomes claimable and not again, so `updated_at` says since when it waits, however old
+ * the job is. The one that waits longest is among the next to be claimed, or, where many users take turns, among the oldest.
+ */
+function queuedSeconds(schema: string): string {
+  return `
+       select ${age("min(j.updated_at)")}
+       from (
+         (select turn, priority, seq from ${schema}.ready_jobs order by turn, priority, seq limit ${MOST_ASKED})
+         union (select turn, priority, seq from queued order by seq limit ${MOST_ASKED})
+       ) q
+       cross join lateral (
+         select r.job_id from ${schema}.ready_jobs r
+         where r.turn = q.turn and r.priority = q.priority and r.seq = q.seq
+         offset 0
+       ) r
+       cross join lateral (
+         select j.updated_at from ${schema}.upload_jobs j where j.job_id = r.job_id and j.state = 'queued'
+         offset 0
+       ) j`;
+}
+
+/** A job that looks again and is set aside for the same reason gets no new event: its last one tells since when. */
+function setAsideSeconds(schema: string): string {
+  return `
+       select ${age("min(e.created_at)")}
+       from (select job_id from deferred where state = 'retryable' order by created_at limit ${MOST_ASKED}) d
+       cross join lateral (
+         select e.created_at from ${schema}.events e where e.job_id = d.job_id order by e.event_id desc limit 1
+       ) e`;
 }
 
 /** Jobs in hand with the time of their last claim: a job that was given back and claimed again can be on two lists. */

@@ -32,6 +32,10 @@ test("the queue, the workers, the pool and today's spending are told", async () 
     `insert into ${database.schema}.spending_days (day, scope, spent_usd, reserved_usd)
      values ((now() at time zone 'utc')::date, 'everybody', 3, 1)`,
   );
+  await database.run(
+    `insert into ${database.schema}.provider_circuits (provider, failure_count, opened_at, open_until, code, message)
+     values ('openai', 5, now() - interval '1 hour', now() + interval '1 min', 'embedding_quota_exhausted', 'Nothing left.')`,
+  );
   const text = await registryOf(database, { budgetUsdPerDay: 5 }).metrics();
   for (const line of [
     "pipeline_database_up 1",
@@ -42,12 +46,14 @@ test("the queue, the workers, the pool and today's spending are told", async () 
     "pipeline_claims_paused 0",
     'pipeline_spent_today_usd{provider="openai"} 0.25',
     'pipeline_tokens_today{provider="openai"} 500',
-    "pipeline_budget_used_ratio 0.6",
+    "pipeline_budget_used_ratio 0.8",
+    "pipeline_set_aside_longest_seconds 0",
     `pipeline_database_pool_connections{kind="limit"} ${database.connections().limit}`,
   ]) {
     expect(text.split("\n")).toContain(line);
   }
   expect(text).toMatch(/^pipeline_queue_oldest_seconds\{state="queued"\} [\d.]+$/m);
+  expect(text).toMatch(/^pipeline_provider_outage_seconds\{provider="openai"\} \d{4}/m);
   expect(text).not.toMatch(/^pipeline_queue_oldest_seconds\{state="working"\}/m);
 });
 
@@ -93,6 +99,6 @@ test("however often it is asked, the database is asked once in a while", async (
   await Promise.all([registry.metrics(), registry.metrics()]);
   const afterTwo = asked;
   await registry.metrics();
-  expect(afterTwo).toBe(3);
-  expect(asked).toBe(3);
+  expect(afterTwo).toBe(4);
+  expect(asked).toBe(4);
 });

@@ -3,7 +3,9 @@ import {
   type Database,
   getQueueFigures,
   getSpendingToday,
+  listProviderOutages,
   listSpentToday,
+  type ProviderOutage,
   type QueueFigures,
   type SpentToday,
 } from "@pipeline/db";
@@ -22,7 +24,9 @@ export interface DatabaseMetricsOptions {
 interface Figures {
   queue: QueueFigures;
   spent: SpentToday[];
-  spentUsd: number;
+  /** Of today's budget: what is spent or set aside. */
+  usedUsd: number;
+  outages: ProviderOutage[];
 }
 
 const KEEP_MS = 5_000;
@@ -47,12 +51,12 @@ export function addDatabaseMetrics(registry: Registry, database: Database, optio
   addPool(registry, database);
   const add = (shown: Shown): void => addFigure(shown, { registry, ask });
   for (const shown of QUEUE_FIGURES) add(shown);
-  for (const shown of SPENDING_FIGURES) add(shown);
+  for (const shown of PROVIDER_FIGURES) add(shown);
   if (budgetUsdPerDay !== undefined) {
     add({
       name: "pipeline_budget_used_ratio",
-      help: "Share of today's budget that is spent.",
-      read: ({ spentUsd }) => [{ labels: {}, value: budgetUsdPerDay === 0 ? 1 : spentUsd / budgetUsdPerDay }],
+      help: "Share of today's budget that is spent or set aside.",
+      read: ({ usedUsd }) => [{ labels: {}, value: budgetUsdPerDay === 0 ? 1 : usedUsd / budgetUsdPerDay }],
     });
   }
 }
@@ -61,7 +65,8 @@ async function readFigures(database: Database): Promise<Figures> {
   const queue = await getQueueFigures(database);
   const spent = await listSpentToday(database);
   const today = await getSpendingToday(database);
-  return { queue, spent, spentUsd: today.spent_usd };
+  const outages = await listProviderOutages(database);
+  return { queue, spent, usedUsd: today.spent_usd + today.reserved_usd, outages };
 }
 
 /** A metric that is set anew from what the database says whenever it is asked for. */
@@ -106,7 +111,7 @@ const QUEUE_FIGURES: readonly Shown[] = [
   },
   {
     name: "pipeline_queue_oldest_seconds",
-    help: "Age of the oldest job by state; missing where there is none.",
+    help: "Age of the oldest job by state, of queued ones since they can be claimed; missing where there is none.",
     label: "state",
     read: ({ queue }) => COUNTED_STATES.map((state) => ({ labels: { state }, value: queue[`${state}_seconds`] })),
   },
@@ -114,6 +119,11 @@ const QUEUE_FIGURES: readonly Shown[] = [
     name: "pipeline_processing_longest_seconds",
     help: "For how long the slowest job has been in a worker's hand or at the parsing provider; 0 where there is none.",
     read: single((queue) => queue.processing_seconds ?? 0),
+  },
+  {
+    name: "pipeline_set_aside_longest_seconds",
+    help: "For how long the same reason has kept a job that is to be tried again later, the longest; 0 where there is none.",
+    read: single((queue) => queue.set_aside_seconds ?? 0),
   },
   {
     name: "pipeline_dead_letters_recent",
@@ -141,7 +151,13 @@ const byProvider = (read: (spent: SpentToday) => number): Shown["read"] => {
   return ({ spent }) => spent.map((row) => ({ labels: { provider: row.provider }, value: read(row) }));
 };
 
-const SPENDING_FIGURES: readonly Shown[] = [
+const PROVIDER_FIGURES: readonly Shown[] = [
+  {
+    name: "pipeline_provider_outage_seconds",
+    help: "For how long a provider has been out of order; missing where it is not.",
+    label: "provider",
+    read: ({ outages }) => outages.map(({ provider, seconds }) => ({ labels: { provider }, value: seconds })),
+  },
   {
     name: "pipeline_spent_today_usd",
     help: "Paid today (UTC) by all processes, what may be billed included.",

@@ -3,6 +3,7 @@ import {
   getSpendingToday,
   type InstanceRow,
   listLiveInstances,
+  listProviderOutages,
   type Queryable,
   type QueueFigures,
 } from "@pipeline/db";
@@ -16,8 +17,10 @@ export interface AlertFigures {
   api: { request_count: number; error_count: number; p95_seconds: number | null };
   live_api_count: number;
   difference_count: number;
-  /** What is spent today of the budget; null: there is none. */
+  /** What is spent or set aside today of the budget; null: there is none. */
   budget_share: number | null;
+  /** For how long a provider has been out of order, the longest; null: none is. */
+  outage_seconds: number | null;
 }
 
 /** Of fewer requests nobody can say how the API is doing. */
@@ -26,6 +29,7 @@ export const MIN_REQUESTS = 20;
 export async function readAlertFigures(db: Queryable): Promise<AlertFigures> {
   const queue = await getQueueFigures(db);
   const instances = await listLiveInstances(db);
+  const [longest] = await listProviderOutages(db);
   const apis = instances.filter((instance) => instance.service === "api");
   // What a process of another version tells in another shape is left out.
   const traffic = addTraffic(apis.flatMap((api) => trafficSchema.safeParse(api.traffic).data ?? []));
@@ -39,15 +43,16 @@ export async function readAlertFigures(db: Queryable): Promise<AlertFigures> {
     live_api_count: apis.length,
     difference_count: findDifferences(instances).length,
     budget_share: await readBudgetShare(db, instances),
+    outage_seconds: longest?.seconds ?? null,
   };
 }
 
-/** Of the smallest budget that any process has. What is set aside does not count: it is more than what will be spent. */
+/** Of the smallest budget that any process has. What is set aside counts, as it does where paid work is refused. */
 async function readBudgetShare(db: Queryable, instances: readonly InstanceRow[]): Promise<number | null> {
   const budgets = instances.flatMap((instance) => instance.budget_usd_per_day ?? []);
   if (budgets.length === 0) return null;
   const budget = Math.min(...budgets);
-  const { spent_usd } = await getSpendingToday(db);
+  const { spent_usd, reserved_usd } = await getSpendingToday(db);
   // A budget of nothing is used up.
-  return budget === 0 ? 1 : spent_usd / budget;
+  return budget === 0 ? 1 : (spent_usd + reserved_usd) / budget;
 }

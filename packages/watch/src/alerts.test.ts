@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { type Database, pauseClaims, resumeClaims } from "@pipeline/db";
+import { type Database, pauseClaims, redriveJobs, resumeClaims } from "@pipeline/db";
 import {
   createSession,
   insertJobInState,
@@ -40,6 +40,7 @@ afterEach(async () => {
     "alerts",
     "alert_messages",
     "spending_days",
+    "provider_circuits",
   ]) {
     await sql(`delete from schema.${table}`);
   }
@@ -72,6 +73,10 @@ const goodRequests = (count: number): void => {
   for (let index = 0; index < count; index += 1) watch.traffic.record({ ms: 5, isError: false });
 };
 
+const openCircuit = (since: string): Promise<number> =>
+  sql(`insert into schema.provider_circuits (provider, failure_count, opened_at, open_until, code, message)
+       values ('openai', 5, now() - interval '${since}', now() + interval '1 min', 'embedding_quota_exhausted', 'Used up.')`);
+
 /** What causes each alert, and what ends that. */
 const CAUSES: Record<
   (typeof ALERT_RULES)[number]["name"],
@@ -85,7 +90,7 @@ const CAUSES: Record<
   queue_waiting: {
     cause: async () => {
       await queueInBulk(database, { user_id: randomUUID(), count: 1 });
-      await sql("update schema.upload_jobs set created_at = now() - interval '301 s'");
+      await sql("update schema.upload_jobs set updated_at = now() - interval '301 s'");
     },
     mend: () => sql("delete from schema.documents"),
   },
@@ -125,10 +130,27 @@ const CAUSES: Record<
     },
     mend: () => sql("delete from schema.documents"),
   },
+  provider_out_of_order: {
+    cause: () => openCircuit("121 s"),
+    mend: () =>
+      sql(`update schema.provider_circuits set failure_count = 0, open_count = 0, opened_at = null, open_until = null,
+             code = null, message = null`),
+  },
+  jobs_set_aside: {
+    cause: async () => {
+      const job_id = await insertJobInState(database, { state: "retryable", status: "parsing" });
+      await database.run(
+        `insert into ${database.schema}.events (job_id, type, status, state, fence, code, created_at)
+         values ($1, 'retry_scheduled', 'parsing', 'retryable', 5, 'budget_exhausted', now() - interval '1801 s')`,
+        [job_id],
+      );
+    },
+    mend: () => sql("delete from schema.documents"),
+  },
   budget: {
     cause: () =>
       sql(`insert into schema.spending_days (day, scope, spent_usd, reserved_usd)
-           values ((now() at time zone 'utc')::date, 'everybody', 8, 0)`),
+           values ((now() at time zone 'utc')::date, 'everybody', 7, 1)`),
     mend: () => sql("delete from schema.spending_days"),
   },
 };
@@ -288,9 +310,19 @@ test("whichever process looks at the alerts, the budget of the one that has one 
   await holder.stop();
 });
 
-test("what is only set aside of the budget fires nothing", async () => {
-  await sql(`insert into schema.spending_days (day, scope, spent_usd, reserved_usd)
-             values ((now() at time zone 'utc')::date, 'everybody', 7, 3)`);
+test("a provider that was out of order for two minutes fires nothing", async () => {
+  await openCircuit("110 s");
+  await lookTwice();
+  expect(await firing()).toEqual([]);
+});
+
+test("a dead letter of last week that is redriven fires nothing", async () => {
+  await insertJobInState(database, { state: "deadletter", status: "parsing" });
+  await sql("alter table schema.upload_jobs disable trigger upload_jobs_guard");
+  await sql("update schema.upload_jobs set created_at = created_at - interval '7 days', updated_at = created_at");
+  await sql("alter table schema.upload_jobs enable trigger upload_jobs_guard");
+  const redrive = { filter: { limit: 1 }, correlation_id: "test" };
+  expect(await database.transaction((tx) => redriveJobs(tx, redrive))).toHaveLength(1);
   await lookTwice();
   expect(await firing()).toEqual([]);
 });

@@ -4,6 +4,8 @@ import {
   getQueueControl,
   getWorkerHealth,
   listLiveInstances,
+  listProviderOutages,
+  type ProviderOutage,
   type QueueControl,
 } from "@pipeline/db";
 import { createProbe, toAppError } from "@pipeline/runtime";
@@ -40,6 +42,8 @@ export interface FailingPart {
 export interface HealthReport {
   /** Empty when everything but the process itself, which has answered, works. */
   failing: FailingPart[];
+  /** Of these, what would keep an upload sent now from becoming searchable. */
+  missing: FailingPart[];
   /** Undefined where it could not be found out. */
   schemaVersion: number | undefined;
   workers: Awaited<ReturnType<typeof getWorkerHealth>> | undefined;
@@ -62,8 +66,16 @@ interface System {
   monitoring?: { watch: Watch };
 }
 
+interface HealthOptions {
+  /** After which a part that was asked counts as out of order. */
+  timeoutMs: number;
+  /** Whether workers read documents themselves while the parsing provider is out of order. */
+  hasParserFallback: boolean;
+}
+
 /** Asks every part at once; never throws. */
-export function createHealthChecks(system: System, timeoutMs: number): () => Promise<HealthReport> {
+export function createHealthChecks(system: System, options: HealthOptions): () => Promise<HealthReport> {
+  const { timeoutMs, hasParserFallback } = options;
   const { database, storage, checkParser = async () => {}, checkEmbedder = async () => {}, monitoring } = system;
   const watch = monitoring?.watch;
   const fresh = { timeoutMs, keepMs: 0 };
@@ -74,28 +86,34 @@ export function createHealthChecks(system: System, timeoutMs: number): () => Pro
   const askParser = createProbe(checkParser, { timeoutMs, keepMs: PROVIDER_KEEP_MS });
   const askEmbedder = createProbe(checkEmbedder, { timeoutMs, keepMs: PROVIDER_KEEP_MS });
   const askInstances = createProbe(async () => findDifferences(await listLiveInstances(database)), fresh);
+  const askOutages = createProbe(() => listProviderOutages(database), fresh);
   const askAlerts = createProbe(() => showAlerts(database, watch?.databaseAlert()), fresh);
   return async () => {
-    const [schema, workers, queue, stored, parser, embedder, differences, shown] = await Promise.all([
+    const [schema, workers, queue, stored, parser, embedder, outages, differences, shown] = await Promise.all([
       outcomeOf(askSchema()),
       outcomeOf(askWorkers()),
       outcomeOf(askQueue()),
       outcomeOf(askStorage()),
       outcomeOf(askParser()),
       outcomeOf(askEmbedder()),
+      outcomeOf(askOutages()),
       outcomeOf(askInstances()),
       outcomeOf(askAlerts()),
     ]);
+    const failing = [
+      ...schemaFault(schema),
+      ...faultOf("storage", stored),
+      ...faultOf("parser", parser),
+      ...faultOf("embedder", embedder),
+      ...describeOutages(outages.value ?? []),
+      ...workerFault(workers),
+      ...describePause(queue.value),
+      ...describeDifferences(differences.value ?? []),
+    ];
     return {
-      failing: [
-        ...schemaFault(schema),
-        ...faultOf("storage", stored),
-        ...faultOf("parser", parser),
-        ...faultOf("embedder", embedder),
-        ...workerFault(workers),
-        ...describePause(queue.value),
-        ...describeDifferences(differences.value ?? []),
-      ],
+      failing,
+      // Claiming that is paused is what somebody wants: uploads are taken, and what waits for readiness is to go on.
+      missing: failing.filter(({ part }) => part !== "queue" && !(part === "parser" && hasParserFallback)),
       schemaVersion: schema.value,
       workers: workers.value,
       alerts: (shown.value?.alerts ?? describeAlerts([], watch?.databaseAlert())).filter(isFiring),
@@ -131,6 +149,16 @@ function workerFault(outcome: Outcome<{ live_count: number }>): FailingPart[] {
   if (outcome.fault !== undefined) return faultOf("workers", outcome);
   const isAlive = outcome.value !== undefined && outcome.value.live_count > 0;
   return isAlive ? [] : [{ part: "workers", code: "no_live_worker", detail: "No worker sends heartbeats." }];
+}
+
+/** What the workers found out by asking for more than the free questions above tell: credits that are used up, for one. */
+function describeOutages(outages: readonly ProviderOutage[]): FailingPart[] {
+  return outages.map(({ provider, code, message, opened_at }) => ({
+    // The other provider there is embeds.
+    part: provider === "llamaparse" ? "parser" : "embedder",
+    code,
+    detail: `${message} Out of order since ${opened_at.toISOString()}.`,
+  }));
 }
 
 /** That the queue cannot be asked is told by the database's part. */

@@ -8,10 +8,7 @@ const readyBody = z.object({ status: z.enum(["ready", "not_ready"]), failing: z.
 /** As long as what the slowest look at storage has told is kept. */
 const RETRY_AFTER_SECONDS = "5";
 
-/**
- * Whether an upload sent now would become searchable: 503, and which part is missing, when it would not. Not so for claiming
- * that is paused: somebody wants that, uploads are taken, and what waits for readiness, a deployment perhaps, is to go on.
- */
+/** Whether an upload sent now would become searchable: 503, and which part is missing, when it would not. */
 export const getHealthReady: FastifyPluginAsyncZod<{ checkHealth: () => Promise<HealthReport> }> = async (
   app,
   { checkHealth },
@@ -21,8 +18,7 @@ export const getHealthReady: FastifyPluginAsyncZod<{ checkHealth: () => Promise<
     url: "/health/ready",
     schema: { response: { 200: readyBody, 503: readyBody } },
     handler: async (_, reply) => {
-      const report = await checkHealth();
-      const failing = report.failing.filter(({ part }) => part !== "queue");
+      const { missing: failing } = await checkHealth();
       if (failing.length > 0) {
         return reply.code(503).header("retry-after", RETRY_AFTER_SECONDS).send({ status: "not_ready", failing });
       }

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
-import { endSession, openPostgres, pauseClaims, resumeClaims } from "@pipeline/db";
+import { endSession, openPostgres, pauseClaims, recordProviderFault, resumeClaims } from "@pipeline/db";
 import { createSession } from "@pipeline/db/testing";
 import { startSupabase } from "@pipeline/mocks/supabase";
 import { AppError } from "@pipeline/runtime";
@@ -22,6 +22,16 @@ async function ask(): Promise<{ health: Answer; ready: Answer; live: Answer }> {
     ready: await api.call({ path: "root:/health/ready" }),
     live: await api.call({ path: "root:/health/live" }),
   };
+}
+
+async function openCircuit(provider: string, code: string): Promise<void> {
+  const message = "Nothing is left.";
+  const limits = { threshold: 1, openMs: 60_000, longestOpenMs: 60_000, retryAfterMs: undefined };
+  await recordProviderFault(api.database, { provider, probe_id: undefined, ...limits, code, message });
+}
+
+async function closeCircuits(): Promise<void> {
+  await api.database.run(`delete from ${api.database.schema}.provider_circuits`);
 }
 
 describe("health", () => {
@@ -73,6 +83,40 @@ describe("health", () => {
     await resumeClaims(api.database);
     await endSession(api.database, session);
     const failing = [{ part: "queue", code: "queue_paused", detail: expect.stringMatching(/paused since \d{4}-.*Z/) }];
+    expect(health.body).toMatchObject({ status: "degraded", failing });
+    expect(ready).toMatchObject({ status: 200, body: { status: "ready", failing: [] } });
+  });
+
+  it("names a provider that workers found out of order, and is not ready until it works again", async () => {
+    const session = await createSession(api.database);
+    await openCircuit("openai", "embedding_quota_exhausted");
+    const { health, ready } = await ask();
+    const failing = [
+      {
+        part: "embedder",
+        code: "embedding_quota_exhausted",
+        detail: expect.stringMatching(/^Nothing is left\. Out of order since \d{4}-.*Z\.$/),
+      },
+    ];
+    expect(health.body).toMatchObject({ status: "degraded", failing });
+    expect(ready).toMatchObject({ status: 503, body: { failing } });
+    await closeCircuits();
+    expect((await ask()).ready).toMatchObject({ status: 200, body: { failing: [] } });
+    await endSession(api.database, session);
+  });
+
+  it("is ready without the parsing provider where workers read documents themselves meanwhile", async () => {
+    const session = await createSession(api.database);
+    await openCircuit("llamaparse", "llamaparse_quota_exhausted");
+    const failing = [{ part: "parser", code: "llamaparse_quota_exhausted" }];
+    expect((await ask()).ready).toMatchObject({ status: 503, body: { failing } });
+    const { dependencies } = api;
+    const app = await buildApi({ ...dependencies, settings: { ...dependencies.settings, hasParserFallback: true } });
+    const health = await send(app, { path: "root:/health" });
+    const ready = await send(app, { path: "root:/health/ready" });
+    await app.close();
+    await closeCircuits();
+    await endSession(api.database, session);
     expect(health.body).toMatchObject({ status: "degraded", failing });
     expect(ready).toMatchObject({ status: 200, body: { status: "ready", failing: [] } });
   });

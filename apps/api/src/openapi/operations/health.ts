@@ -39,7 +39,8 @@ export const healthOperations: Operations = {
     tag: "health",
     access: "public",
     summary: "Whether an upload sent now would become searchable",
-    description: "Claiming that is paused on purpose leaves it ready: uploads are taken and wait. `/health` names it.",
+    description:
+      "Claiming that is paused on purpose leaves it ready: uploads are taken and wait. `/health` names it. So does a parsing provider that is out of order where LLAMAPARSE_FALLBACK reads documents in its place.",
     answers: {
       200: { description: "It would.", example: { status: "ready", failing: [] } },
       503: {
