@@ -230,6 +230,18 @@ describe.skipIf(!hasParallelConnections())("on a server, which two processes can
     const fixed = await runJobs(["reconcile", "--fix", "--json"], env);
     expect(fixed).toMatchObject({ code: 0, stderr: "" });
     expect(JSON.parse(fixed.stdout)).toMatchObject({ missing_count: 1, recorded_count: 1, removed_count: 0 });
+    const { schema } = opened.database;
+    await opened.database.run(
+      `insert into ${schema}.service_instances (instance_id, service, hostname, pid, build, environment, schema_version,
+         storage, embed_model, expires_at)
+       values (gen_random_uuid(), 'api', 'host', 1, 'test', 'test', 1, 'supabase x/uploads', 'm', now() + interval '1 hour')`,
+    );
+    expect(await runJobs(["reconcile", "--fix"], env)).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(/^reconcile_refused: The api on host keeps files at supabase x\/uploads/),
+    });
+    await opened.database.run(`delete from ${schema}.service_instances`);
     await rm(directory, { recursive: true });
   });
 });

@@ -14,7 +14,8 @@ export async function describeAgreement(environment: Environment, embedModel: st
   };
 }
 
-function describeStorage(environment: Environment): string {
+/** Where files are, without keys: the same for all that work on the same ones. */
+export function describeStorage(environment: Environment): string {
   const { SUPABASE_URL: url, DATABASE_SCHEMA: schema } = environment;
   if (url === undefined) return `disk ${join(dataDirectory(environment), "objects")}`;
   return `supabase ${new URL(url).host}/${bucketOf(schema)}`;

@@ -1,10 +1,11 @@
-import { openStorage, publicUrl } from "@pipeline/composition";
+import { describeStorage, openStorage, publicUrl } from "@pipeline/composition";
 import { readClock } from "@pipeline/db";
 import type { Command } from "commander";
 import { z } from "zod";
 import { formatReconciliation } from "../format/reconciliation.ts";
 import { addCommand, flags, parseAge } from "../options.ts";
 import { reconcileStorage } from "../reconcile/reconcile-storage.ts";
+import { requireSameStorage } from "../reconcile/require-same-storage.ts";
 import { type Answer, type Desk, runCommand } from "../run-command.ts";
 
 const DAY_MS = 86_400_000;
@@ -31,6 +32,7 @@ async function reconcile(
   { environment, database, correlation_id }: Desk,
   options: z.infer<typeof reconcileOptions>,
 ): Promise<Answer> {
+  await requireSameStorage(database, describeStorage(environment));
   const storage = await openStorage(environment, { publicUrl: () => publicUrl(environment) });
   const now = await readClock(database);
   const found = await reconcileStorage({
