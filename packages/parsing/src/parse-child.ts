@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { AppError } from "@pipeline/runtime";
+import { countFormat } from "./count-format.ts";
 import { damagedFile, parseMemoryLimit, parserCrashed, textTooLarge, tooManyPages } from "./parse-errors.ts";
 import type { ParseLimits } from "./parse-limits.ts";
 import { parseFormat } from "./parse-format.ts";
@@ -7,7 +8,7 @@ import { parseRequestSchema } from "./parse-messages.ts";
 import type { ChildMessage, ParseRequest } from "./parse-messages.ts";
 import type { ParsedDocument } from "./parsed-document.ts";
 
-/** The entry of the process that reads one document: takes one request, answers, exits. */
+/** The entry of the process that works on one document: takes one request, answers, exits. */
 process.once("message", (raw) => {
   void answer(raw).finally(() => process.exit(0));
 });
@@ -16,7 +17,8 @@ async function answer(raw: unknown): Promise<void> {
   const request = parseRequestSchema.parse(raw);
   new Worker(new URL("parse-watchdog.ts", import.meta.url), { workerData: { parent_pid: request.parent_pid } }).unref();
   try {
-    await sendDocument(await parse(request));
+    if (request.task === "count") await send({ type: "counted", ...(await countFormat(request)) });
+    else await sendDocument(await parse(request));
   } catch (error) {
     await send(failureOf(error));
   }

@@ -3,8 +3,9 @@ import { FORMATS } from "@pipeline/runtime";
 
 const positive = z.number().positive();
 
-/** What the parent asks of the child, once. */
+/** What the parent asks of the child, once: to read the document, or to count its pages. */
 export const parseRequestSchema = z.object({
+  task: z.enum(["parse", "count"]),
   path: z.string(),
   format: z.enum(FORMATS),
   parent_pid: z.int(),
@@ -28,7 +29,8 @@ const noteSchema = z.object({
 
 /**
  * What the child answers: progress while it reads, then every page by itself (so that no message is
- * larger than one page), then `done` or `failed`. `done` names the count, so a lost page is noticed.
+ * larger than one page), then `done` or `failed`. `done` names the count, so a lost page is noticed. Who only counts
+ * answers `counted` or `failed`.
  */
 export const childMessageSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("progress"), pages_done: z.int().nonnegative(), pages_total: z.int().nonnegative() }),
@@ -41,6 +43,7 @@ export const childMessageSchema = z.discriminatedUnion("type", [
     notes: z.array(noteSchema),
     pages_total: z.int().positive(),
   }),
+  z.object({ type: z.literal("counted"), page_count: z.int().positive(), is_exact: z.boolean() }),
   z.object({
     type: z.literal("failed"),
     kind: z.enum(["permanent", "too_large", "transient", "internal"]),

@@ -8,13 +8,13 @@ import type { ParsedDocument, ParseNote } from "../parsed-document.ts";
 import { readDocument } from "../read-document.ts";
 import { inflateArchive, listArchive } from "../zip-archive.ts";
 import type { ArchiveEntry } from "../zip-archive.ts";
+import { MAIN_PART } from "./main-part.ts";
 import { markPageBreaks } from "./page-marks.ts";
 import { splitMarkedPages } from "./split-pages.ts";
 import { readWordStyles } from "./word-styles.ts";
 
 /** mammoth's version. */
 const VERSION = "1.13.0";
-const MAIN_PART = /^word\/document\d*\.xml$/;
 
 /**
  * A Word file as Markdown pages. The archive is inflated here, counted, and handed to mammoth as a plain

@@ -12,10 +12,8 @@ export const PDFIUM_VERSION = "2.1.13";
  * too_many_pages, text_too_large.
  */
 export async function readPdfium(input: FormatInput & { bytes: Buffer }): Promise<ParsedPage[]> {
-  const library = await PDFiumLibrary.init();
-  const document = await openDocument(library, input.bytes);
-  const total = document.getPageCount();
-  if (total === 0) throw damagedFile("The PDF holds no readable page.");
+  const document = await openDocument(input.bytes);
+  const total = countIn(document);
   if (total > input.limits.maxPages) throw tooManyPages(total, input.limits.maxPages);
   const pages: ParsedPage[] = [];
   let chars = 0;
@@ -29,7 +27,19 @@ export async function readPdfium(input: FormatInput & { bytes: Buffer }): Promis
   return pages;
 }
 
-async function openDocument(library: PDFiumLibrary, bytes: Buffer): Promise<PDFiumDocument> {
+/** Throws password_protected, damaged_file. */
+export async function countPdfium(bytes: Buffer): Promise<number> {
+  return countIn(await openDocument(bytes));
+}
+
+function countIn(document: PDFiumDocument): number {
+  const total = document.getPageCount();
+  if (total === 0) throw damagedFile("The PDF holds no readable page.");
+  return total;
+}
+
+async function openDocument(bytes: Buffer): Promise<PDFiumDocument> {
+  const library = await PDFiumLibrary.init();
   try {
     return await library.loadDocument(bytes);
   } catch (error) {

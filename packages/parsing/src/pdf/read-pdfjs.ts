@@ -39,6 +39,19 @@ export async function readPdfjs(input: FormatInput & { bytes: Buffer }): Promise
   }
 }
 
+/** Opens the file and looks at no page. Throws password_protected, and what pdf.js itself throws. */
+export async function countPdfjs(bytes: Buffer): Promise<number> {
+  const task = getDocument({ ...OPTIONS, data: new Uint8Array(bytes) });
+  try {
+    return (await task.promise).numPages;
+  } catch (error) {
+    if (error instanceof PasswordException) throw passwordProtected(error);
+    throw error;
+  } finally {
+    await task.destroy();
+  }
+}
+
 function assetFolder(name: string): string {
   return fileURLToPath(new URL(`${name}/`, import.meta.resolve("pdfjs-dist/package.json")));
 }
