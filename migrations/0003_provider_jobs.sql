@@ -13,11 +13,15 @@ create table provider_jobs (
   -- signs the provider's callbacks; verifying them needs the secret itself
   webhook_secret text not null,
   created_at timestamptz not null default now(),
-  -- when sending began last; null: what was sent was refused for sure, or nothing has been
+  -- when sending began last; null: nothing has been sent, or the answer said that it failed
   attempted_at timestamptz,
+  -- until when what was sent last may still show up as the provider's job; null: none can come of it
+  settles_at timestamptz,
   -- the provider's id, and when it became known
   provider_job_id text,
   submitted_at timestamptz,
+  -- since when the provider does not know its own job any more; null: it does
+  missed_at timestamptz,
   -- faults of the provider in a row, and how often it was asked in all
   fault_count integer not null default 0,
   poll_count integer not null default 0,
@@ -35,6 +39,7 @@ create table provider_jobs (
   cancel_due_at timestamptz,
   cancel_count integer not null default 0,
   cancelled_at timestamptz,
+  constraint provider_jobs_attempt check (attempted_at is null or settles_at is not null),
   constraint provider_jobs_known check ((provider_job_id is null) = (submitted_at is null)),
   constraint provider_jobs_ended check ((ended_at is null) = (outcome is null)),
   constraint provider_jobs_cancel check (cancel_due_at is null or ended_at is not null)

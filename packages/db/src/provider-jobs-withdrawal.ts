@@ -33,12 +33,13 @@ export function closeAbandoned(db: Queryable, limit: number): Promise<z.infer<ty
      )
      update ${db.schema}.provider_jobs p
      set ended_at = now(), outcome = 'withdrawn',
-         -- a worker that was sending just now stops within seconds; what it sent can be found then
-         cancel_due_at = now() + case when p.provider_job_id is null then interval '1 minute' else interval '0' end
+         -- a worker that was sending just now stops within seconds; what it sent can be found once it has become a job
+         cancel_due_at = case when p.provider_job_id is null
+           then greatest(now() + interval '1 minute', p.settles_at) else now() end
      where p.ended_at is null
        and (p.submission_id = any (array(select submission_id from over))
          or p.submission_id = any (array(select submission_id from gone)))
-     returning p.submission_id, p.provider_job_id is not null or p.attempted_at is not null as was_sent`,
+     returning p.submission_id, p.provider_job_id is not null or p.settles_at is not null as was_sent`,
     [limit],
   );
 }

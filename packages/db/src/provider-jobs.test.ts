@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { AppError } from "@pipeline/runtime";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { cancelJob } from "./cancel.ts";
@@ -9,12 +10,15 @@ import { closeAbandoned, finishWithdrawal, takeWithdrawals } from "./provider-jo
 import {
   beginAttempt,
   countLostSubmissions,
+  endAttempt,
   endSubmission,
   findSubmission,
   openSubmission,
   recordLook,
   recordRefusal,
+  replaceProviderJob,
   storeProviderJob,
+  tellWait,
 } from "./provider-jobs.ts";
 import { retryJob } from "./redrive.ts";
 import type { Hold } from "./rows.ts";
@@ -41,6 +45,19 @@ async function readRow(submission_id: string) {
 
 type Held = Hold & Generation;
 
+const SETTLES_MS = 60_000;
+
+/** As if all that has happened to the submission had been an hour earlier. */
+async function passHour(submission_id: string): Promise<void> {
+  await opened.database.run(
+    `update upload_pipeline.provider_jobs
+     set attempted_at = attempted_at - interval '1 hour', settles_at = settles_at - interval '1 hour',
+       missed_at = missed_at - interval '1 hour'
+     where submission_id = $1`,
+    [submission_id],
+  );
+}
+
 /** A job in a worker's hands with an open submission. */
 async function begin(): Promise<{ claim: Held; submission_id: string }> {
   const { job } = await createQueuedJob(opened.database);
@@ -53,7 +70,7 @@ async function open(claim: Hold): Promise<string> {
   const submission_id = randomUUID();
   const { job_id } = claim;
   const how = { provider: "llamaparse", tier: "fast", version: "latest", webhook_secret: "a secret" };
-  await openSubmission(opened.database, { submission_id, job_id, ...how });
+  await openSubmission(opened.database, { submission_id, job_id, settles_in_ms: SETTLES_MS, ...how });
   return submission_id;
 }
 
@@ -85,13 +102,30 @@ describe("a submission", () => {
   it("that is opened twice is one, and tells when it was sent last", async () => {
     const { claim, submission_id } = await begin();
     const how = { provider: "llamaparse", tier: "fast", version: "latest", webhook_secret: "another" };
-    await openSubmission(opened.database, { submission_id, job_id: claim.job_id, ...how });
-    await opened.database.run("update upload_pipeline.provider_jobs set attempted_at = now() - interval '1 hour'");
+    const { job_id } = claim;
+    await openSubmission(opened.database, { submission_id, job_id, settles_in_ms: 7_200_000, ...how });
+    await passHour(submission_id);
     const old = await findSubmission(opened.database, claim);
     expect(old).toMatchObject({ webhook_secret: "a secret" });
     expect(old?.attempt_age_ms).toBeGreaterThanOrEqual(3_600_000);
-    await beginAttempt(opened.database, { submission_id });
-    expect((await findSubmission(opened.database, claim))?.attempt_age_ms).toBeLessThan(3_600_000);
+    expect(old?.settles_in_ms).toBeLessThan(0);
+    await beginAttempt(opened.database, { submission_id, settles_in_ms: 1_800_000 });
+    const again = await findSubmission(opened.database, claim);
+    expect(again?.attempt_age_ms).toBeLessThan(3_600_000);
+    expect(again?.settles_in_ms).toBeGreaterThan(0);
+  });
+
+  it("has from the end of an attempt on its time to become a job, whatever the answer said", async () => {
+    for (const has_failed of [false, true]) {
+      const { claim, submission_id } = await begin();
+      await passHour(submission_id);
+      await endAttempt(opened.database, { submission_id, settles_in_ms: 1_800_000, has_failed });
+      const ended = await findSubmission(opened.database, claim);
+      expect(ended?.settles_in_ms).toBeGreaterThan(0);
+      expect(ended?.attempt_age_ms === null).toBe(has_failed);
+      await recordRefusal(opened.database, { submission_id });
+      expect(await findSubmission(opened.database, claim)).toMatchObject({ settles_in_ms: null, attempt_age_ms: null });
+    }
   });
 
   it("counts faults in a row", async () => {
@@ -104,15 +138,60 @@ describe("a submission", () => {
       fault_count: 2,
       attempt_age_ms: expect.any(Number),
     });
+    await recordLook(opened.database, { ...look, result: "undecided" });
+    expect(await readRow(submission_id)).toMatchObject({ fault_count: 2 });
     await recordLook(opened.database, { ...look, result: "unfinished" });
-    expect(await readRow(submission_id)).toMatchObject({ fault_count: 0, poll_count: 3 });
+    expect(await readRow(submission_id)).toMatchObject({ fault_count: 0, poll_count: 4 });
+  });
+
+  it("tells since when the provider does not know its job, until it does or has another", async () => {
+    const { claim, submission_id } = await begin();
+    const look = { submission_id, job_id: claim.job_id, callback_count: 0 };
+    const missedAge = async () => (await findSubmission(opened.database, claim))?.missed_age_ms;
+    await storeProviderJob(opened.database, { submission_id, provider_job_id: "theirs" });
+    expect(await missedAge()).toBeNull();
+    await recordLook(opened.database, { ...look, result: "missing" });
+    await passHour(submission_id);
+    for (const result of ["missing", "fault", "undecided"] as const) {
+      await recordLook(opened.database, { ...look, result });
+      expect(await missedAge()).toBeGreaterThanOrEqual(3_600_000);
+    }
+    await recordLook(opened.database, { ...look, result: "unfinished" });
+    expect(await missedAge()).toBeNull();
+    await recordLook(opened.database, { ...look, result: "missing" });
+    await replaceProviderJob(opened.database, { submission_id, provider_job_id: "another" });
+    expect(await findSubmission(opened.database, claim)).toMatchObject({
+      provider_job_id: "another",
+      missed_age_ms: null,
+    });
+  });
+
+  it("that waits tells its owner why, once for each reason in a row", async () => {
+    const { claim } = await begin();
+    const { job_id } = claim;
+    await parkJob(opened.database, claim, { waiting_for: "parser", delayMs: 60_000 });
+    const tell = (code: string) => {
+      const error = new AppError({ kind: "transient", code, message: "It waits.", details: { status: 503 } });
+      return tellWait(opened.database, { job_id, stage: "parse", error });
+    };
+    for (const code of ["one", "one", "another", "one"]) await tell(code);
+    const events = await opened.database.many(
+      z.object({ code: z.string(), state: z.string(), detail: z.record(z.string(), z.unknown()) }),
+      `select code, state, detail from upload_pipeline.events where job_id = $1 and type = 'waiting' order by event_id`,
+      [job_id],
+    );
+    expect(events.map(({ code }) => code)).toEqual(["one", "another", "one"]);
+    expect(events[0]).toMatchObject({
+      state: "waiting",
+      detail: { stage: "parse", code: "one", message: "It waits.", status: 503, due_at: expect.any(String) },
+    });
   });
 
   it("forgets an attempt that was refused without a look, and none that became a job", async () => {
     const { claim, submission_id } = await begin();
     await recordRefusal(opened.database, { submission_id });
     expect(await findSubmission(opened.database, claim)).toMatchObject({ fault_count: 0, attempt_age_ms: null });
-    await beginAttempt(opened.database, { submission_id });
+    await beginAttempt(opened.database, { submission_id, settles_in_ms: SETTLES_MS });
     await storeProviderJob(opened.database, { submission_id, provider_job_id: "job-of-refusal" });
     await recordRefusal(opened.database, { submission_id });
     expect(await findSubmission(opened.database, claim)).toMatchObject({ attempt_age_ms: expect.any(Number) });
@@ -209,8 +288,27 @@ describe("a withdrawal", () => {
     expect(await findSubmission(opened.database, request)).toBeUndefined();
   });
 
+  it("of what has no id yet waits until it has become a job", async () => {
+    const [cancelled, replaced] = [await begin(), await begin()];
+    for (const { submission_id } of [cancelled, replaced]) {
+      await endAttempt(opened.database, { submission_id, settles_in_ms: 3_600_000, has_failed: true });
+    }
+    await cancelJob(opened.database, { job_id: cancelled.claim.job_id, correlation_id: "test" });
+    expect(await closeAbandoned(opened.database, 100)).toMatchObject([{ was_sent: true }]);
+    await endSubmission(opened.database, { ...replaced, outcome: "replaced", withdraw: true });
+    await opened.database.run(
+      "update upload_pipeline.provider_jobs set cancel_due_at = cancel_due_at - interval '50 minutes'",
+    );
+    expect(await takeWithdrawals(opened.database, 100)).toEqual([]);
+    await opened.database.run(
+      "update upload_pipeline.provider_jobs set cancel_due_at = cancel_due_at - interval '10 minutes'",
+    );
+    expect(await takeWithdrawals(opened.database, 100)).toHaveLength(2);
+  });
+
   it("is tried eight times, ever less often", async () => {
     const { submission_id } = await begin();
+    await recordRefusal(opened.database, { submission_id });
     await endSubmission(opened.database, { submission_id, outcome: "timed_out", withdraw: true });
     for (let nth = 1; nth <= 8; nth += 1) {
       const [taken] = await takeWithdrawals(opened.database, 1);

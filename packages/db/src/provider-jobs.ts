@@ -1,6 +1,9 @@
+import type { AppError } from "@pipeline/runtime";
 import { z } from "zod";
+import type { Stage } from "./pipeline.ts";
 import { maybeOne, one, type Queryable } from "./queryable.ts";
 import { recordLostSpend, recordSpend, releaseBudget } from "./spending.ts";
+import { storableJson } from "./storable-text.ts";
 
 /** A document that was sent to a provider, or is about to be, as the parse stage sees it. */
 const submissionRow = z.object({
@@ -11,10 +14,14 @@ const submissionRow = z.object({
   version: z.string(),
   webhook_secret: z.string(),
   created_at: z.date(),
-  /** Since sending began last, by the database's clock; null: nothing that was sent can become a job any more. */
+  /** Since sending began last, by the database's clock; null: nothing was sent, or the answer said that it failed. */
   attempt_age_ms: z.number().nullable(),
+  /** For how long what was sent may still become a job, below 0: no longer; null: none can come of it. */
+  settles_in_ms: z.number().nullable(),
   /** Since the provider's id became known. */
   submitted_age_ms: z.number().nullable(),
+  /** Since the provider said that it does not know its job; null: it does. */
+  missed_age_ms: z.number().nullable(),
   fault_count: z.number(),
   callback_count: z.number(),
 });
@@ -22,7 +29,9 @@ export type Submission = z.infer<typeof submissionRow>;
 
 const SUBMISSION_COLUMNS = `submission_id, provider_job_id, tier, version, webhook_secret, created_at,
   extract(epoch from now() - attempted_at)::float8 * 1000 as attempt_age_ms,
-  extract(epoch from now() - submitted_at)::float8 * 1000 as submitted_age_ms, fault_count, callback_count`;
+  extract(epoch from settles_at - now())::float8 * 1000 as settles_in_ms,
+  extract(epoch from now() - submitted_at)::float8 * 1000 as submitted_age_ms,
+  extract(epoch from now() - missed_at)::float8 * 1000 as missed_age_ms, fault_count, callback_count`;
 
 /** The job's open submission, of which there is at most one. */
 export function findSubmission(db: Queryable, job: { job_id: string }): Promise<Submission | undefined> {
@@ -34,8 +43,14 @@ export function findSubmission(db: Queryable, job: { job_id: string }): Promise<
   );
 }
 
-export interface NewSubmission {
+/** Something is sent, or was, and may become a job of the provider's although nobody hears of it. */
+export interface Attempt {
   submission_id: string;
+  /** For how long from now on: before that, that there is no job proves nothing. */
+  settles_in_ms: number;
+}
+
+export interface NewSubmission extends Attempt {
   job_id: string;
   provider: string;
   tier: string;
@@ -46,8 +61,9 @@ export interface NewSubmission {
 /** Opens a submission that is about to be sent; doing so again changes nothing. Behind `holdJob`. */
 export async function openSubmission(tx: Queryable, submission: NewSubmission): Promise<void> {
   await tx.run(
-    `insert into ${tx.schema}.provider_jobs (submission_id, job_id, provider, tier, version, webhook_secret, attempted_at)
-     values ($1, $2, $3, $4, $5, $6, now())
+    `insert into ${tx.schema}.provider_jobs (submission_id, job_id, provider, tier, version, webhook_secret,
+       attempted_at, settles_at)
+     values ($1, $2, $3, $4, $5, $6, now(), now() + $7::float8 * interval '1 ms')
      on conflict (submission_id) do nothing`,
     [
       submission.submission_id,
@@ -56,21 +72,42 @@ export async function openSubmission(tx: Queryable, submission: NewSubmission): 
       submission.tier,
       submission.version,
       submission.webhook_secret,
+      submission.settles_in_ms,
     ],
   );
 }
 
 /** An open submission is about to be sent again. Behind `holdJob`. */
-export async function beginAttempt(tx: Queryable, submission: { submission_id: string }): Promise<void> {
-  await tx.run(`update ${tx.schema}.provider_jobs set attempted_at = now() where submission_id = $1`, [
-    submission.submission_id,
-  ]);
+export async function beginAttempt(tx: Queryable, { submission_id, settles_in_ms }: Attempt): Promise<void> {
+  await tx.run(
+    `update ${tx.schema}.provider_jobs
+     set attempted_at = now(), settles_at = now() + $2::float8 * interval '1 ms'
+     where submission_id = $1`,
+    [submission_id, settles_in_ms],
+  );
+}
+
+/**
+ * Sending is over, and nobody knows whether a job comes of it. `has_failed`: the answer said that it failed, so that none is
+ * to be expected. Behind `holdJob`.
+ */
+export async function endAttempt(
+  tx: Queryable,
+  { submission_id, settles_in_ms, has_failed }: Attempt & { has_failed: boolean },
+): Promise<void> {
+  await tx.run(
+    `update ${tx.schema}.provider_jobs
+     set settles_at = now() + $2::float8 * interval '1 ms', attempted_at = case when not $3 then attempted_at end
+     where submission_id = $1 and provider_job_id is null`,
+    [submission_id, settles_in_ms, has_failed],
+  );
 }
 
 /** What was sent was refused: it can become no job. Behind `holdJob`. */
 export async function recordRefusal(tx: Queryable, submission: { submission_id: string }): Promise<void> {
   await tx.run(
-    `update ${tx.schema}.provider_jobs set attempted_at = null where submission_id = $1 and provider_job_id is null`,
+    `update ${tx.schema}.provider_jobs set attempted_at = null, settles_at = null
+     where submission_id = $1 and provider_job_id is null`,
     [submission.submission_id],
   );
 }
@@ -88,11 +125,24 @@ export async function storeProviderJob(
   );
 }
 
+/** The provider has forgotten its job, and has another one of the submission. Behind `holdJob`. */
+export async function replaceProviderJob(
+  tx: Queryable,
+  submission: { submission_id: string; provider_job_id: string },
+): Promise<void> {
+  await tx.run(
+    `update ${tx.schema}.provider_jobs set provider_job_id = $2, submitted_at = now(), missed_at = null
+     where submission_id = $1 and provider_job_id <> $2`,
+    [submission.submission_id, submission.provider_job_id],
+  );
+}
+
 export interface Look {
   submission_id: string;
   /** As they were when the look began. */
   callback_count: number;
-  result: "unfinished" | "fault";
+  /** `missing`: the provider does not know its job. `undecided`: says nothing of the provider. */
+  result: "unfinished" | "fault" | "missing" | "undecided";
 }
 
 /**
@@ -105,12 +155,34 @@ export async function recordLook(tx: Queryable, look: Look & { job_id: string })
     z.object({ callback_count: z.number() }),
     `update ${tx.schema}.provider_jobs
      set poll_count = poll_count + 1, polled_at = now(),
-         fault_count = case $2::text when 'unfinished' then 0 else fault_count + 1 end
+         fault_count = case $2::text when 'unfinished' then 0 when 'fault' then fault_count + 1 else fault_count end,
+         missed_at = case $2::text when 'unfinished' then null when 'missing' then coalesce(missed_at, now())
+           else missed_at end
      where submission_id = $1
      returning callback_count`,
     [look.submission_id, look.result],
   );
   if (callback_count > look.callback_count) await queueParked(tx, look);
+}
+
+/**
+ * Tells the owner why a job is parked, once, not each time that it is looked at again. In the transaction that parks it,
+ * before `recordLook`.
+ */
+export async function tellWait(tx: Queryable, wait: { job_id: string; stage: Stage; error: AppError }): Promise<void> {
+  const { job_id, stage, error } = wait;
+  const { code, message } = error;
+  await tx.run(
+    `insert into ${tx.schema}.events (job_id, type, status, state, fence, code, detail)
+     select j.job_id, 'waiting', j.status, j.state, j.fence, $2::text, $3::jsonb || jsonb_build_object('due_at', j.due_at)
+     from ${tx.schema}.upload_jobs j
+     where j.job_id = $1 and not exists (
+       select from (
+         select e.type, e.code from ${tx.schema}.events e where e.job_id = $1 order by e.event_id desc limit 1
+       ) last
+       where last.type = 'waiting' and last.code = $2::text)`,
+    [job_id, code, storableJson({ ...error.details, stage, code, message })],
+  );
 }
 
 /**
@@ -134,12 +206,19 @@ export async function queueParked(tx: Queryable, job: { job_id: string }): Promi
 /** How a submission can end. */
 export type SubmissionOutcome = "completed" | "failed" | "lost" | "timed_out" | "replaced" | "withdrawn";
 
+export interface SubmissionCost {
+  page_count: number;
+  credits: number;
+  is_estimate: boolean;
+  cost_usd: number;
+}
+
 export interface SubmissionEnd {
   submission_id: string;
   outcome: Exclude<SubmissionOutcome, "withdrawn">;
   /** Of the failure. */
   code?: string;
-  cost?: { page_count: number; credits: number; is_estimate: boolean; cost_usd: number };
+  cost?: SubmissionCost;
   /** Without a cost: certainly nothing will be billed. */
   is_free?: boolean;
   /** The provider may still be at work and is to be told to stop. */
@@ -155,7 +234,8 @@ export async function endSubmission(tx: Queryable, end: SubmissionEnd): Promise<
   await tx.run(
     `update ${tx.schema}.provider_jobs
      set ended_at = now(), outcome = $2, code = $3, page_count = $4, credits = $5, is_credits_estimate = $6,
-         cancel_due_at = case when $7 then now() end
+         -- what has no id yet can be found once it has become a job
+         cancel_due_at = case when $7 and provider_job_id is null then greatest(now(), settles_at) when $7 then now() end
      where submission_id = $1 and ended_at is null`,
     [
       submission_id,

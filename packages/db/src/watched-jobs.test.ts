@@ -73,7 +73,7 @@ test("an open submission to a provider is withdrawn when its document is deleted
   const { job } = await createQueuedJob(opened.database);
   const submission_id = randomUUID();
   const sent = { submission_id, job_id: job.job_id, provider: "llamaparse", tier: "fast", version: "latest" };
-  await openSubmission(opened.database, { ...sent, webhook_secret: "secret" });
+  await openSubmission(opened.database, { ...sent, webhook_secret: "secret", settles_in_ms: 0 });
   await opened.database.transaction((tx) => deleteDocument(tx, job));
   expect(await closeAbandoned(opened.database, 10)).toMatchObject([{ submission_id }]);
 });

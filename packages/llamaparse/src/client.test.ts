@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeError } from "@pipeline/runtime";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { createLlamaParseClient, type LlamaParseClient, type LlamaParseOptions } from "./client.ts";
+import { createLlamaParseClient, type LlamaParseClient, type LlamaParseOptions, type ResultOptions } from "./client.ts";
 import {
   describeJob,
   type LlamaParseLoopback,
@@ -12,6 +12,7 @@ import {
   sendJson,
   startLlamaParseLoopback,
 } from "./llamaparse-loopback.fixture.ts";
+import type { ProviderResult } from "./read-result.ts";
 
 const apiKey = "llx-key-of-the-tests";
 const FILE_TEXT = "%PDF-1.4 the customer's words";
@@ -242,6 +243,12 @@ describe("status", () => {
   });
 });
 
+async function readResult(options?: ResultOptions): Promise<ProviderResult> {
+  const result = await client.result("job-1", options);
+  if ("refusal" in result) throw result.refusal;
+  return result;
+}
+
 describe("result", () => {
   const words = "More than twenty characters of text.";
 
@@ -258,6 +265,7 @@ describe("result", () => {
         ],
         notes: [],
       },
+      page_count: 2,
       failed_pages: [],
       credits: 20,
     });
@@ -269,8 +277,8 @@ describe("result", () => {
       [markdownPage(1, words), { page_number: 2, success: false, error: "Jane Doe" }, markdownPage(4, " 4 ")],
       { status: "PARTIAL_SUCCESS" },
     );
-    const { document, failed_pages } = await client.result("job-1", { pageCount: 5 });
-    expect(failed_pages).toEqual([2, 3, 5]);
+    const { document, page_count, failed_pages } = await readResult({ pageCount: 5 });
+    expect({ page_count, failed_pages }).toEqual({ page_count: 5, failed_pages: [2, 3, 5] });
     expect(document.pages.map(({ text: page }) => page)).toEqual([words, "", "", " 4 ", ""]);
     expect(document.notes.map(({ code, page_number }) => [code, page_number])).toEqual([
       ["page_failed", 2],
@@ -287,27 +295,39 @@ describe("result", () => {
       const job = describeJob({ tier: "fast" });
       sendJson(response, query.getAll("expand").includes("text") ? { job, text: { pages: [page] } } : { job });
     };
-    const { document } = await client.result("job-1");
+    const { document } = await readResult();
     expect(document).toMatchObject({ parser_version: "fast 2026-01-01", pages: [{ page_number: 1, text: words }] });
   });
 
   it.each([
-    ["every page failed", [{ page_number: 1, success: false, error: "x" }], "transient", "llamaparse_job_failed"],
-    ["no page holds text", [markdownPage(1, " \n"), markdownPage(2, "")], "permanent", "no_text"],
+    ["every page failed", [{ page_number: 1, success: false }], "transient", "llamaparse_job_failed", 1, 0],
+    ["no page holds text", [markdownPage(1, " \n"), markdownPage(2, "")], "permanent", "no_text", 2, 2],
+    ["there are too many pages", [markdownPage(501, words)], "too_large", "too_many_pages", 501, 1],
+  ])("is refused where %s, and tells what is paid all the same", async (_, pages, kind, code, page_count, read) => {
+    answerPages(pages, { usage: { credits: 7 } });
+    const result = await client.result("job-1");
+    expect(result).toMatchObject({ refusal: { kind, code }, page_count, credits: 7 });
+    expect(result.page_count - result.failed_pages.length).toBe(read);
+  });
+
+  it.each([
     ["a page comes twice", [markdownPage(1, "a"), markdownPage(1, "b")], "transient", "llamaparse_invalid_answer"],
     ["there are no pages", [], "transient", "llamaparse_invalid_answer"],
     ["a page has no number", [markdownPage(0, words)], "transient", "llamaparse_invalid_answer"],
-    ["there are too many pages", [markdownPage(501, words)], "too_large", "too_many_pages"],
     ["a page number is absurd", [markdownPage(2_000_000_000, words)], "transient", "llamaparse_invalid_answer"],
   ])("fails where %s", async (_, pages, kind, code) => {
     answerPages(pages);
     await expect(client.result("job-1")).rejects.toMatchObject({ kind, code });
   });
 
-  it("fails where there is more text than is allowed", async () => {
+  it("is refused where there is more text than is allowed", async () => {
     const modest = connect({ maxTextChars: 40 });
     answerPages([markdownPage(1, words), markdownPage(2, words)]);
-    await expect(modest.result("job-1")).rejects.toMatchObject({ kind: "too_large", code: "text_too_large" });
+    await expect(modest.result("job-1")).resolves.toMatchObject({
+      refusal: { kind: "too_large", code: "text_too_large" },
+      page_count: 2,
+      failed_pages: [],
+    });
     await modest.close();
   });
 

@@ -4,7 +4,14 @@ import { type Connection, openConnection } from "./connection.ts";
 import { configurationInvalid, invalidAnswer, jobNotFound, jobUnfinished, textTooLarge } from "./failures.ts";
 import { findJob } from "./find-job.ts";
 import { isEnded, jobSchema, type ProviderJob } from "./provider-job.ts";
-import { type PageTexts, type ProviderResult, readPages, readResult, resultSchema } from "./read-result.ts";
+import {
+  type PageTexts,
+  type ProviderResult,
+  readPages,
+  readResult,
+  type RefusedResult,
+  resultSchema,
+} from "./read-result.ts";
 import { buildSubmissionForm, type ParseSettings, type Submission } from "./submission-form.ts";
 import type { Tier } from "./tiers.ts";
 import { DEFAULT_JOB_TIMEOUTS, type JobTimeouts, resultTimeoutMs, uploadTimeoutMs } from "./timeouts.ts";
@@ -51,12 +58,17 @@ export interface LlamaParseClient {
    * have been lost. Ask `findJob` before the same submission is sent again.
    */
   submit: (submission: Submission, options?: CallOptions) => Promise<ProviderJob>;
+  /** How long `submit` takes at most for a file of so many bytes, in milliseconds. */
+  longestSubmitMs: (bytes: number) => number;
   /** The job of a submission, one that can still be used before one that failed; undefined where there is none. */
   findJob: (query: FindJobQuery, options?: CallOptions) => Promise<ProviderJob | undefined>;
   /** Throws `llamaparse_job_not_found` for a job that the provider does not know. */
   status: (id: string, options?: CallOptions) => Promise<ProviderJob>;
-  /** Throws the job's failure, `llamaparse_job_unfinished` while it runs, and `llamaparse_job_not_found`. */
-  result: (id: string, options?: ResultOptions) => Promise<ProviderResult>;
+  /**
+   * What the provider read, also where it cannot be taken. Throws the job's failure, `llamaparse_job_unfinished` while it runs,
+   * `llamaparse_job_not_found`, and `text_too_large` for an answer that is too long to be read.
+   */
+  result: (id: string, options?: ResultOptions) => Promise<ProviderResult | RefusedResult>;
   /** Resolves once the job runs no more, whoever ended it. */
   cancel: (id: string, options?: CallOptions) => Promise<void>;
   /** Lists a single job, which costs nothing: the address answers, and the key is good there. */
@@ -84,6 +96,7 @@ export function createLlamaParseClient(options: LlamaParseOptions): LlamaParseCl
   const client = { connection, settings };
   return {
     submit: (submission, call = {}) => submit(client, submission, call),
+    longestSubmitMs: (bytes) => uploadTimeoutMs(settings.callTimeoutMs, bytes),
     findJob: (query, call = {}) => findJob(connection, { ...query, timeoutMs: settings.callTimeoutMs, ...call }),
     status: (id, call = {}) => getJob(client, id, call),
     result: (id, call = {}) => getResult(client, id, call),
@@ -147,7 +160,7 @@ async function getJob({ connection, settings }: Client, id: string, call: CallOp
   return assertId(job, id);
 }
 
-async function getResult(client: Client, id: string, options: ResultOptions): Promise<ProviderResult> {
+async function getResult(client: Client, id: string, options: ResultOptions): Promise<ProviderResult | RefusedResult> {
   const { settings } = client;
   const { pageCount = 0 } = options;
   // The fast tier has no Markdown; for every other the text would double the answer.

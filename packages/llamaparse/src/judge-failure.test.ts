@@ -1,26 +1,27 @@
 import { AppError } from "@pipeline/runtime";
 import { expect, test } from "vitest";
 import { httpFailure, invalidAnswer, jobNotFound, timedOut, unavailable } from "./failures.ts";
-import { judgeLlamaParseFailure, wasRefused } from "./judge-failure.ts";
+import { judgeLlamaParseFailure, judgeSubmission } from "./judge-failure.ts";
 
 test.for([
-  { error: httpFailure(500, undefined), blame: "provider", refused: true },
-  { error: httpFailure(503, undefined), blame: "provider", refused: true },
-  { error: httpFailure(504, undefined), blame: "provider", refused: false },
-  { error: httpFailure(408, undefined), blame: "provider", refused: false },
-  { error: timedOut(), blame: "provider", refused: false },
-  { error: unavailable("It is gone.", { never_sent: true }), blame: "provider", refused: true },
-  { error: httpFailure(401, undefined), blame: "account", refused: true },
-  { error: httpFailure(402, undefined), blame: "account", refused: true },
-  { error: httpFailure(429, "3"), blame: "pace", refused: true },
-  { error: httpFailure(413, undefined), blame: "none", refused: true },
-  { error: invalidAnswer("it is not JSON"), blame: "answer", refused: false },
-  { error: jobNotFound(), blame: "none", refused: false },
+  { error: httpFailure(500, undefined), blame: "provider", submission: "failed" },
+  { error: httpFailure(502, undefined), blame: "provider", submission: "failed" },
+  { error: httpFailure(503, undefined), blame: "provider", submission: "failed" },
+  { error: httpFailure(504, undefined), blame: "provider", submission: "unknown" },
+  { error: httpFailure(408, undefined), blame: "provider", submission: "unknown" },
+  { error: timedOut(), blame: "provider", submission: "unknown" },
+  { error: unavailable("It is gone.", { never_sent: true }), blame: "provider", submission: "refused" },
+  { error: httpFailure(401, undefined), blame: "account", submission: "refused" },
+  { error: httpFailure(402, undefined), blame: "account", submission: "refused" },
+  { error: httpFailure(429, "3"), blame: "pace", submission: "refused" },
+  { error: httpFailure(413, undefined), blame: "none", submission: "refused" },
+  { error: invalidAnswer("it is not JSON"), blame: "answer", submission: "unknown" },
+  { error: jobNotFound(), blame: "none", submission: "unknown" },
 ] as const)(
-  "$error.code with $error.details is the blame of $blame, and refused: $refused",
-  ({ error, blame, refused }) => {
+  "$error.code with $error.details is the blame of $blame, and a submission is then $submission",
+  ({ error, blame, submission }) => {
     expect(judgeLlamaParseFailure(error)).toBe(blame);
-    expect(wasRefused(error)).toBe(refused);
+    expect(judgeSubmission(error)).toBe(submission);
   },
 );
 

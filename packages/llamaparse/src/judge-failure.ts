@@ -22,11 +22,19 @@ export function judgeLlamaParseFailure(thrown: unknown): LlamaParseBlame {
   return thrown instanceof AppError ? (BLAMES[thrown.code] ?? "none") : "none";
 }
 
+/**
+ * Whether a submission that failed can become a job all the same.
+ * `refused`: it cannot; the provider's list still tells whether it did before. `failed`: the answer says that it failed, which
+ * is no proof, since what stands before the service answers in its place. `unknown`: nobody said anything.
+ */
+export type SubmissionVerdict = "refused" | "failed" | "unknown";
+
 /** Answers of a service or of what stands before it that may still be at work on the request. */
 const UNDECIDED = new Set([408, 409, 504]);
 
-/** Whether nothing that was submitted can become a job any more. The provider's list still tells whether it did before. */
-export function wasRefused({ details }: AppError): boolean {
+export function judgeSubmission({ details }: AppError): SubmissionVerdict {
   const status = details?.["status"];
-  return details?.["never_sent"] === true || (typeof status === "number" && !UNDECIDED.has(status));
+  if (details?.["never_sent"] === true) return "refused";
+  if (typeof status !== "number" || UNDECIDED.has(status)) return "unknown";
+  return status >= 500 ? "failed" : "refused";
 }

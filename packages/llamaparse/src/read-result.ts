@@ -4,12 +4,23 @@ import { z } from "zod";
 import { invalidAnswer, textTooLarge } from "./failures.ts";
 import { jobSchema, type ProviderJob } from "./provider-job.ts";
 
-export interface ProviderResult {
-  document: ParsedDocument;
-  /** Pages that the provider could not read or left out; each is empty in the document and has a note. */
+/** What is paid for, whether it can be used or not. */
+export interface Billed {
+  page_count: number;
+  /** Pages that the provider could not read or left out. */
   failed_pages: number[];
   /** What the provider billed, or null as long as billing has not settled. */
   credits: number | null;
+}
+
+export interface ProviderResult extends Billed {
+  /** Failed pages are empty and have a note. */
+  document: ParsedDocument;
+}
+
+export interface RefusedResult extends Billed {
+  /** `too_many_pages`, `text_too_large`, `no_text`, or transient `llamaparse_job_failed` where no page could be read. */
+  refusal: AppError;
 }
 
 const pageNumber = z.int().positive().max(100_000);
@@ -52,15 +63,16 @@ export interface ResultFacts {
 }
 
 /** The provider's pages in our form: from 1 without gaps, with a note for each that is missing. */
-export function readResult({ job, pages, pageCount, limits }: ResultFacts): ProviderResult {
-  const total = Math.max(pageCount, ...pages.keys());
-  if (total > limits.maxPages) throw tooManyPages(total, limits.maxPages);
-  const numbers = Array.from({ length: total }, (_, index) => index + 1);
+export function readResult({ job, pages, pageCount, limits }: ResultFacts): ProviderResult | RefusedResult {
+  const page_count = Math.max(pageCount, ...pages.keys());
+  const numbers = Array.from({ length: page_count }, (_, index) => index + 1);
   const failed_pages = numbers.filter((page_number) => pages.get(page_number) === undefined);
-  if (failed_pages.length === total) throw allPagesFailed(total);
+  const billed = { page_count, failed_pages, credits: job.credits };
   const read = numbers.map((page_number): ParsedPage => ({ page_number, text: pages.get(page_number) ?? "" }));
-  assertText(read, limits.maxTextChars);
+  const refusal = findRefusal(read, { billed, limits });
+  if (refusal !== undefined) return { ...billed, refusal };
   return {
+    ...billed,
     document: {
       parser: "llamaparse",
       parser_version: [job.tier, job.version].filter((part) => part !== null).join(" ") || "unknown",
@@ -68,17 +80,20 @@ export function readResult({ job, pages, pageCount, limits }: ResultFacts): Prov
       pages: read,
       notes: read.flatMap((page) => describePage(page, pages.get(page.page_number) === undefined)),
     },
-    failed_pages,
-    credits: job.credits,
   };
 }
 
-function assertText(pages: readonly ParsedPage[], maxTextChars: number): void {
+function findRefusal(
+  pages: readonly ParsedPage[],
+  { billed, limits }: { billed: Billed; limits: ResultFacts["limits"] },
+): AppError | undefined {
+  const { page_count, failed_pages } = billed;
+  if (page_count > limits.maxPages) return tooManyPages(page_count, limits.maxPages);
+  if (failed_pages.length === page_count) return allPagesFailed(page_count);
   const chars = pages.reduce((sum, { text }) => sum + text.length, 0);
-  if (chars > maxTextChars) throw textTooLarge({ limit: maxTextChars });
-  if (pages.every(({ text }) => text.trim() === "")) {
-    throw new AppError({ kind: "permanent", code: "no_text", message: "The document holds no text." });
-  }
+  if (chars > limits.maxTextChars) return textTooLarge({ limit: limits.maxTextChars });
+  if (pages.some(({ text }) => text.trim() !== "")) return undefined;
+  return new AppError({ kind: "permanent", code: "no_text", message: "The document holds no text." });
 }
 
 /** As many characters as the local parser asks of a page that is no scan. */

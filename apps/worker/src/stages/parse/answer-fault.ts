@@ -38,7 +38,7 @@ export async function answerFault(step: Step, begun: Submission, thrown: unknown
     const { retryAfterMs } = thrown;
     const { random } = context;
     const delayMs = backoffMs({ retryCount: fault_count, baseMs: FAULT_DELAY_MS, retryAfterMs, random });
-    return waitForProvider(step, submission, { delayMs, result: "fault" });
+    return waitForProvider(step, submission, { delayMs, result: "fault", error: thrown });
   }
   if (isReplaceable(step, thrown)) return fallBack(step, submission, { error: thrown });
   throw thrown;
@@ -61,8 +61,8 @@ const OUT_OF_ORDER = "The parsing service failed several times in a row. Documen
 
 /** Nobody knows for how long an account stays shut: what was not sent sets nothing aside until then. */
 async function endUnsent(step: Step, submission: Submission, { code }: AppError): Promise<Submission | undefined> {
-  const { submission_id, provider_job_id, attempt_age_ms } = submission;
-  if (provider_job_id !== null || attempt_age_ms !== null) return submission;
+  const { submission_id, provider_job_id, settles_in_ms } = submission;
+  if (provider_job_id !== null || settles_in_ms !== null) return submission;
   await step.context.save((tx) => endSubmission(tx, { submission_id, outcome: "failed", code, is_free: true }));
   return undefined;
 }

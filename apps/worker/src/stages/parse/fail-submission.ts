@@ -1,21 +1,38 @@
-import { endSubmission, type Queryable, type Submission } from "@pipeline/db";
+import { endSubmission, type Queryable, type Submission, type SubmissionCost, type SubmissionEnd } from "@pipeline/db";
 import { type AppError, isRetryable } from "@pipeline/runtime";
 import type { StageOutcome } from "../../stage-handler.ts";
 import { PROVIDER, type Step } from "./llamaparse-step.ts";
 import { readLocally } from "./local-parser.ts";
 import { storeDocument } from "./store-document.ts";
 
+/** What is known of a submission's price; without either it may be billed, and counts as was expected. */
+interface Price {
+  cost?: SubmissionCost | undefined;
+  /** Certainly nothing is billed. */
+  isFree?: boolean | undefined;
+}
+
+interface SubmissionFailure extends Price {
+  error: AppError;
+  outcome?: "failed" | "timed_out";
+  /** The provider may be at work on it all the same. */
+  withdraw?: boolean;
+}
+
 /** The submission came to nothing, and so did this attempt. The next one, if there is one, begins a new submission. */
 export async function failSubmission(
   step: Step,
   submission: Submission,
-  failure: { error: AppError; outcome?: "failed" | "timed_out"; isFree?: boolean },
+  { error, outcome = "failed", withdraw = outcome === "timed_out", ...price }: SubmissionFailure,
 ): Promise<StageOutcome> {
-  const { error, outcome = "failed", isFree = false } = failure;
-  if (isReplaceable(step, error)) return fallBack(step, submission, { error, isFree });
+  if (isReplaceable(step, error)) return fallBack(step, submission, { error, ...price });
   const { submission_id } = submission;
-  const end = { submission_id, outcome, code: error.code, is_free: isFree, withdraw: outcome === "timed_out" };
+  const end = { submission_id, outcome, code: error.code, withdraw, ...endPrice(price) };
   return { kind: "fail", error, write: (tx) => endSubmission(tx, end) };
+}
+
+function endPrice({ cost, isFree = false }: Price): Pick<SubmissionEnd, "cost" | "is_free"> {
+  return { is_free: isFree, ...(cost === undefined ? {} : { cost }) };
 }
 
 /** Only what a later attempt could mend is the provider's fault, and only the last attempt's failure is final. */
@@ -30,7 +47,7 @@ export function isReplaceable({ context, setup }: Step, error: AppError): boolea
 export async function fallBack(
   { job, context }: Step,
   submission: Submission | undefined,
-  { error, isFree = false }: { error: AppError; isFree?: boolean },
+  { error, ...price }: Price & { error: AppError },
 ): Promise<StageOutcome> {
   const { code } = error;
   context.log.warn({ err: error, submission_id: submission?.submission_id }, "local parser stands in");
@@ -43,15 +60,15 @@ export async function fallBack(
     document: { ...document, notes: [note, ...document.notes] },
     fallbackCode: code,
     detail: { fallback_for: { provider: PROVIDER, code } },
-    ...(submission === undefined ? {} : { write: (tx) => replaceSubmission(tx, submission, { code, isFree }) }),
+    ...(submission === undefined ? {} : { write: (tx) => replaceSubmission(tx, submission, { code, ...price }) }),
   });
 }
 
 function replaceSubmission(
   tx: Queryable,
-  { submission_id, provider_job_id, attempt_age_ms }: Submission,
-  { code, isFree }: { code: string; isFree: boolean },
+  { submission_id, provider_job_id, settles_in_ms }: Submission,
+  { code, cost, isFree = provider_job_id === null && settles_in_ms === null }: Price & { code: string },
 ): Promise<void> {
-  const is_free = isFree || (provider_job_id === null && attempt_age_ms === null);
-  return endSubmission(tx, { submission_id, outcome: "replaced", code, is_free, withdraw: true });
+  const end = { submission_id, outcome: "replaced", code, withdraw: true } as const;
+  return endSubmission(tx, { ...end, ...endPrice({ cost, isFree }) });
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { cancelJob, findPageSource, listCircuits, listPages, redriveJobs } from "@pipeline/db";
+import { cancelJob, diagnose, findPageSource, listCircuits, listEvents, listPages, redriveJobs } from "@pipeline/db";
 import { readJob } from "@pipeline/db/testing";
 import { createLogger, AppError } from "@pipeline/runtime";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -8,6 +8,7 @@ import { makeDue, policyOf, readCodes, workThrough } from "../../worker.fixture.
 import {
   endOpenTime,
   finishJob,
+  forgetFaults,
   KEY,
   type LlamaParseBench,
   openLlamaParseBench,
@@ -209,8 +210,52 @@ describe("faults of the provider", () => {
     emulator.failNext("half_body", { route: ASKED, times: 2 });
     await finishJob(bench, { job_id, worker: bench.openWorker(), emulator });
     expect(await jobOf(job_id)).toMatchObject({ state: "done", crash_count: 0 });
-    expect(await readCodes(bench.database, upload)).toEqual([]);
+    // Each time that the reason is another one.
+    const [unavailable, rateLimited] = ["llamaparse_unavailable", "llamaparse_rate_limited"];
+    expect(await readCodes(bench.database, upload)).toEqual([unavailable, rateLimited, unavailable]);
     expect(emulator.stats()).toMatchObject({ paid_again_count: 0, files: [{ job_count: 1, lost_count: 1 }] });
+  });
+
+  it("are told to the owner once, with why and until when the document waits", async () => {
+    const emulator = await bench.start({ parseMs: [60_000, 60_000] });
+    const { job } = await bench.submit(policyOf(1));
+    const worker = bench.openWorker();
+    await workThrough(worker);
+    emulator.failNext("server_error", { route: ASKED, times: 3 });
+    for (let look = 1; look <= 3; look += 1) {
+      await makeDue(bench.database, job.job_id);
+      await workThrough(worker);
+    }
+    const events = await listEvents(bench.database, { ...job, after: 0, limit: 100 });
+    const { due_at, state } = await jobOf(job.job_id);
+    expect(state).toBe("waiting");
+    expect(events.filter(({ type }) => type === "waiting")).toEqual([
+      expect.objectContaining({
+        status: "parsing",
+        state: "waiting",
+        code: "llamaparse_unavailable",
+        detail: expect.objectContaining({ stage: "parse", message: "The parsing service is not available." }),
+      }),
+    ]);
+    expect(due_at).not.toBeNull();
+    const diagnoses = await diagnose(bench.database);
+    expect(diagnoses.filter(({ severity, total }) => severity === "error" && total > 0)).toEqual([]);
+  });
+
+  it("at one document's upload alone end in failed attempts, however long each of them is waited for", async () => {
+    const emulator = await bench.start();
+    const upload = await bench.submit(`${policyOf(1)} emulate:upload_status=503`);
+    const { job_id } = upload.job;
+    const worker = bench.openWorker({}, { options: { maxRetries: 0 } });
+    await workThrough(worker);
+    for (let looks = 0; looks < 20 && (await jobOf(job_id)).state === "waiting"; looks += 1) {
+      await makeDue(bench.database, job_id);
+      await workThrough(worker);
+      await forgetFaults(bench.database);
+      if (looks % 2 === 0) await settleAttempts(bench.database);
+    }
+    expect(await jobOf(job_id)).toMatchObject({ state: "deadletter", last_error: { code: "llamaparse_unavailable" } });
+    expect(emulator.stats().answers[SENT]).toEqual({ 503: 7 });
   });
 
   it("that are one document's alone and outlast the retries fail it, which a redrive takes up where it was", async () => {
@@ -222,7 +267,8 @@ describe("faults of the provider", () => {
     emulator.failNext("server_error", { route: ASKED, times: 10 });
     await finishJob(bench, { job_id, worker, emulator, areOthersServed: true });
     expect(await jobOf(job_id)).toMatchObject({ state: "deadletter", last_error: { code: "llamaparse_unavailable" } });
-    expect(await readCodes(bench.database, upload)).toHaveLength(4);
+    // Why it waited, and four failed attempts.
+    expect(await readCodes(bench.database, upload)).toEqual(Array(5).fill("llamaparse_unavailable"));
     expect(await readSubmissions(bench.database, job_id)).toMatchObject([{ outcome: null }]);
     await tidy();
     await bench.database.transaction((tx) => redriveJobs(tx, { filter: { limit: 1 }, correlation_id: "test" }));
@@ -240,8 +286,8 @@ describe("faults of the provider", () => {
     emulator.failNext("server_error", { route: ASKED, times: 10 });
     await finishJob(bench, { job_id, worker, emulator, areOthersServed: true });
     expect(await jobOf(job_id)).toMatchObject({ state: "done" });
-    // Three retries, and at the fourth fault the other parser.
-    expect(await readCodes(bench.database, upload)).toEqual(Array(3).fill("llamaparse_unavailable"));
+    // Why it waited, three retries, and at the fourth fault the other parser.
+    expect(await readCodes(bench.database, upload)).toEqual(Array(4).fill("llamaparse_unavailable"));
     const detail = await readParsedDetail(bench.database, upload);
     expect(detail).toMatchObject({
       fallback_for: { provider: "llamaparse", code: "llamaparse_unavailable" },
@@ -349,37 +395,6 @@ describe("a submission whose answer was lost", () => {
       last_error: { code: "llamaparse_jobs_unlisted" },
     });
     expect(emulator.stats().jobs).toHaveLength(1);
-  });
-});
-
-/** Deletes the job's open submission at the provider. */
-async function forget(emulatorUrl: string, jobId: string): Promise<void> {
-  const submissions = await readSubmissions(bench.database, jobId);
-  const id = submissions.find(({ outcome }) => outcome === null)?.provider_job_id ?? "";
-  const headers = { authorization: `Bearer ${KEY}` };
-  const answer = await fetch(`${emulatorUrl}/api/v2/parse/${id}`, { method: "DELETE", headers });
-  expect(answer.status).toBe(200);
-}
-
-describe("a job that the provider forgot", () => {
-  it("is submitted again, twice at most", async () => {
-    const emulator = await bench.start();
-    const upload = await bench.submit(policyOf(1));
-    const { job_id } = upload.job;
-    const worker = bench.openWorker();
-    await workThrough(worker);
-    for (let time = 1; time <= 3; time += 1) {
-      await emulator.settled();
-      await forget(emulator.url, job_id);
-      await makeDue(bench.database, job_id);
-      await workThrough(worker);
-    }
-    expect(await jobOf(job_id)).toMatchObject({
-      state: "deadletter",
-      last_error: { code: "llamaparse_job_not_found" },
-    });
-    const outcomes = (await readSubmissions(bench.database, job_id)).map(({ outcome }) => outcome);
-    expect(outcomes).toEqual(["lost", "lost", "failed"]);
   });
 });
 

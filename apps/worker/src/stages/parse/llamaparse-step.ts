@@ -1,6 +1,7 @@
 import type { LlamaParseSetup } from "@pipeline/composition";
-import { type Claim, type Look, recordLook, type Submission } from "@pipeline/db";
+import { type Claim, type Look, recordLook, type Submission, tellWait } from "@pipeline/db";
 import { type CallOptions, USD_PER_CREDIT } from "@pipeline/llamaparse";
+import type { AppError } from "@pipeline/runtime";
 import type { StageContext, Wait } from "../../stage-handler.ts";
 import type { Caller } from "../provider-circuit.ts";
 
@@ -34,18 +35,27 @@ export function callOptions({ job, context }: Step): CallOptions {
   return { signal: context.signal, correlationId: job.correlation_id };
 }
 
+interface ProviderWait {
+  delayMs: number;
+  result: Look["result"];
+  /** What the owner is told that the job waits for; undefined: for the provider, as is to be expected. */
+  error?: AppError | undefined;
+}
+
 /** Parks the job until the next look; a callback that came meanwhile wakes it. */
 export function waitForProvider(
   { job }: Step,
-  submission: Submission,
-  wait: { delayMs: number; result: Look["result"] },
+  { submission_id, callback_count }: Submission,
+  { delayMs, result, error }: ProviderWait,
 ): Wait {
   const { job_id } = job;
-  const { submission_id, callback_count } = submission;
   return {
     kind: "wait",
     waiting_for: "parser",
-    delayMs: wait.delayMs,
-    write: (tx) => recordLook(tx, { job_id, submission_id, callback_count, result: wait.result }),
+    delayMs,
+    write: async (tx) => {
+      if (error !== undefined) await tellWait(tx, { job_id, stage: "parse", error });
+      await recordLook(tx, { job_id, submission_id, callback_count, result });
+    },
   };
 }

@@ -15,7 +15,7 @@ export interface LlamaParseBench extends Omit<WorkerBench, "openWorker"> {
   openWorker(setup?: Partial<LlamaParseSetup>, overrides?: BenchOverrides): Worker;
   /** Starts another emulator; later workers have their documents read there. */
   start(options?: LlamaParseOptions): Promise<LlamaParse>;
-  createClient(options?: { apiKey?: string; baseUrl?: string }): LlamaParseClient;
+  createClient(options?: { apiKey?: string; baseUrl?: string; callTimeoutMs?: number }): LlamaParseClient;
 }
 
 export async function openLlamaParseBench(): Promise<LlamaParseBench> {
@@ -23,9 +23,10 @@ export async function openLlamaParseBench(): Promise<LlamaParseBench> {
   const emulators: LlamaParse[] = [];
   const clients: LlamaParseClient[] = [];
 
-  const createClient: LlamaParseBench["createClient"] = ({ apiKey = KEY, baseUrl } = {}) => {
+  const createClient: LlamaParseBench["createClient"] = ({ apiKey = KEY, baseUrl, ...options } = {}) => {
     const url = baseUrl ?? emulators.at(-1)?.url ?? "";
-    const client = createLlamaParseClient({ apiKey, baseUrl: url, tier: "cost_effective", version: "latest" });
+    const settings = { apiKey, baseUrl: url, tier: "cost_effective", version: "latest" } as const;
+    const client = createLlamaParseClient({ ...settings, ...options });
     clients.push(client);
     return client;
   };
@@ -92,10 +93,37 @@ export async function forgetFaults(database: Database): Promise<void> {
   await database.run(`delete from ${database.schema}.provider_circuits`);
 }
 
-/** What was sent before now has had its time to become a job. */
+/** What was sent before now has had its time to become a job, and jobs that are missed their time to be found. */
 export async function settleAttempts(database: Database): Promise<void> {
-  await database.run(`update ${database.schema}.provider_jobs set attempted_at = attempted_at - interval '1 minute'`);
+  await passTime(database, { seconds: 60 });
+  await database.run(`update ${database.schema}.provider_jobs set settles_at = now() where settles_at > now()`);
 }
+
+/** As if what was done with submissions had been done so much earlier. */
+export async function passTime(database: Database, { seconds }: { seconds: number }): Promise<void> {
+  await database.run(
+    `update ${database.schema}.provider_jobs
+     set attempted_at = attempted_at - $1::float8 * interval '1 s', settles_at = settles_at - $1::float8 * interval '1 s',
+       missed_at = missed_at - $1::float8 * interval '1 s'`,
+    [seconds],
+  );
+}
+
+/** A PDF of so many empty pages, some 40 bytes each, and of as many bytes more as there is filling. */
+export function pdfOf(pages: number, filling = ""): string {
+  const ids = Array.from({ length: pages }, (_, index) => index + 3);
+  return [
+    "%PDF-1.7",
+    "1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj",
+    `2 0 obj<</Type/Pages/MediaBox[0 0 612 792]/Count ${pages}/Kids[${ids.map((id) => `${id} 0 R`).join(" ")}]>>endobj`,
+    ...ids.map((id) => `${id} 0 obj<</Type/Page/Parent 2 0 R>>endobj`),
+    `% ${filling}`,
+    `trailer<</Size ${pages + 3}/Root 1 0 R>>`,
+    "%%EOF",
+  ].join("\n");
+}
+
+export const PDF = { filename: "policy.pdf", mime: "application/pdf" };
 
 const providerJobRow = z.object({
   submission_id: z.string(),
@@ -106,6 +134,7 @@ const providerJobRow = z.object({
   page_count: z.number().nullable(),
   credits: z.number().nullable(),
   is_credits_estimate: z.boolean().nullable(),
+  is_withdrawn: z.boolean(),
   is_cancelled: z.boolean(),
 });
 
@@ -114,7 +143,7 @@ export function readSubmissions(database: Database, job_id: string) {
   return database.many(
     providerJobRow,
     `select submission_id, provider_job_id, webhook_secret, outcome, code, page_count, credits, is_credits_estimate,
-       cancelled_at is not null as is_cancelled
+       cancel_due_at is not null as is_withdrawn, cancelled_at is not null as is_cancelled
      from ${database.schema}.provider_jobs where job_id = $1 order by created_at, submission_id`,
     [job_id],
   );
