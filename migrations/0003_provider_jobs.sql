@@ -51,6 +51,9 @@ create index provider_jobs_cancel_due on provider_jobs (cancel_due_at) where can
 alter table provider_jobs enable row level security;
 revoke all on provider_jobs from public;
 
+-- Refused callbacks of the last minute, of which so many of a kind are noted: anybody can send them.
+create index webhook_log_refused on webhook_log (code, received_at) where not accepted;
+
 -- Which parser made the pages of a generation.
 create table page_sources (
   document_id uuid not null references documents on delete cascade,

@@ -114,7 +114,10 @@ async function addPublicRoutes(app: FastifyInstance, { dependencies, registry }:
     await app.register(receiveResumable, { store: storage });
     await app.register(serveDownload, { store: storage });
   }
-  await app.register(receiveParserCallback, { ...dependencies, prefix: API_PREFIX });
+  // Where no provider reads documents, nobody has anything to say here.
+  if (dependencies.checkParser !== undefined) {
+    await app.register(receiveParserCallback, { ...dependencies, prefix: API_PREFIX });
+  }
 }
 
 async function addUserRoutes(api: FastifyInstance, { dependencies, limiting }: ApiParts): Promise<void> {

@@ -10,7 +10,7 @@ import {
   settingsFrom,
   signDevelopmentToken,
 } from "@pipeline/api";
-import { createEmbedder, createLlamaParse } from "@pipeline/composition";
+import { createEmbedder, createLlamaParse, createParserCheck } from "@pipeline/composition";
 import { createNotifier } from "@pipeline/db";
 import { openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
 import { type LlamaParse, type LlamaParseOptions, startLlamaParse } from "@pipeline/mocks";
@@ -61,7 +61,9 @@ async function startPipeline(options: LlamaParseOptions): Promise<Pipeline> {
   const verifyService = createServiceVerifier({ secret: SECRET });
   const embedder = createEmbedder(environment);
   const settings = settingsFrom(environment);
-  const api = await buildApi({ database, storage, embedder, notifier, verifyToken, verifyService, log, settings });
+  const checkParser = createParserCheck(environment);
+  const parts = { database, storage, embedder, checkParser, notifier, verifyToken, verifyService, log, settings };
+  const api = await buildApi(parts);
   address.url = await api.listen({ host: "127.0.0.1", port: 0 });
 
   const llamaparse = createLlamaParse(environment);

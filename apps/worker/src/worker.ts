@@ -3,6 +3,7 @@ import { createSilentRegistry, createWorkerMetrics, type WorkerMetrics } from "@
 import { NO_TRACING } from "@pipeline/telemetry";
 import { WorkerStopping } from "./abort-reasons.ts";
 import { createAlarm, type Alarm } from "./alarm.ts";
+import { forgetCallbacks } from "./forget-callbacks.ts";
 import { forgetKeys } from "./forget-keys.ts";
 import { createHands, type Hands } from "./hands.ts";
 import { removeLeftovers } from "./local-copies.ts";
@@ -78,6 +79,7 @@ export function createWorker(dependencies: WorkerDependencies): Worker {
         tidyParser(parts, stopping.signal),
         removeFiles(dependencies, stopping.signal),
         forgetKeys(dependencies, stopping.signal),
+        forgetCallbacks(dependencies, stopping.signal),
       ]);
       listening = listen(parts);
       await listening;

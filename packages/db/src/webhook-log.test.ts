@@ -28,7 +28,7 @@ async function waiting(): Promise<VerifiedCallback> {
   await createQueuedJob(opened.database);
   const { job_id, fence } = await claimOne(opened.database);
   const submission_id = randomUUID();
-  const how = { provider, tier: "fast", version: "latest", webhook_secret: "a secret" };
+  const how = { provider, tier: "fast", version: "latest", webhook_secret: "a secret", settles_in_ms: 0 };
   await openSubmission(opened.database, { submission_id, job_id, ...how });
   await storeProviderJob(opened.database, { submission_id, provider_job_id: "theirs" });
   await parkJob(opened.database, { job_id, fence }, { waiting_for: "parser", delayMs: 60_000 });
@@ -86,7 +86,7 @@ it("a callback before the provider's answer is stored is about no job that is kn
   await createQueuedJob(opened.database);
   const { job_id } = await claimOne(opened.database);
   const submission_id = randomUUID();
-  const how = { provider, tier: "fast", version: "latest", webhook_secret: "a secret" };
+  const how = { provider, tier: "fast", version: "latest", webhook_secret: "a secret", settles_in_ms: 0 };
   await openSubmission(opened.database, { submission_id, job_id, ...how });
   const event = { event_key: "early", provider_job_id: "theirs" };
   expect(await accept({ provider, job_id, submission_id, ...event })).toBe("mismatched");
@@ -123,7 +123,21 @@ it("old notes leave, the oldest first", async () => {
   await opened.database.run(
     "update upload_pipeline.webhook_log set received_at = now() - interval '31 days' where event_key <> 'three'",
   );
-  expect(await deleteOldCallbacks(opened.database, { olderThanDays: 30, limit: 1 })).toBe(1);
-  expect(await deleteOldCallbacks(opened.database, { olderThanDays: 30, limit: 100 })).toBe(1);
-  expect(await deleteOldCallbacks(opened.database, { olderThanDays: 30, limit: 100 })).toBe(0);
+  expect(await deleteOldCallbacks(opened.database, 1)).toBe(2);
+  expect(await deleteOldCallbacks(opened.database, 100)).toBe(0);
+  expect(await opened.database.run("select from upload_pipeline.webhook_log")).toBe(1);
+});
+
+it("a flood of refusals is noted in part, and hides neither other kinds nor what is accepted", async () => {
+  await opened.database.run("delete from upload_pipeline.webhook_log");
+  const refuse = (code: string) =>
+    logCallback(opened.database, { provider, job_id: randomUUID(), event_key: "forged", code });
+  const noted = [];
+  for (let nth = 1; nth <= 12; nth += 1) noted.push(await refuse("webhook_job_unknown"));
+  expect(noted).toEqual([...Array(10).fill(true), false, false]);
+  expect(await refuse("webhook_expired")).toBe(true);
+  expect(await accept(await waiting())).toBe("accepted");
+  expect(await opened.database.run("select from upload_pipeline.webhook_log")).toBe(12);
+  await opened.database.run("update upload_pipeline.webhook_log set received_at = now() - interval '61 seconds'");
+  expect(await refuse("webhook_job_unknown")).toBe(true);
 });

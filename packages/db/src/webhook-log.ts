@@ -85,23 +85,48 @@ export interface LoggedCallback {
   code: string | null;
 }
 
-/** Notes a callback. An accepted event a second time is `already_exists`. */
-export async function logCallback(db: Queryable, callback: LoggedCallback): Promise<void> {
-  await db.run(
+/** Anybody can send what is refused: of each kind so many are noted in a minute. */
+const REFUSALS_A_MINUTE = 10;
+
+/**
+ * Notes a callback; answers false where enough of the kind were refused, and noted, within a minute. An accepted event a second
+ * time is `already_exists`.
+ */
+export async function logCallback(db: Queryable, callback: LoggedCallback): Promise<boolean> {
+  const noted = await db.run(
     `insert into ${db.schema}.webhook_log (provider, event_key, job_id, accepted, code)
-     values ($1, $2, $3, $4::text is null, $4)`,
-    [callback.provider, callback.event_key, callback.job_id, callback.code],
+     select $1::text, $2::text, $3::uuid, $4::text is null, $4::text
+     where $4::text is null or (
+       select count(*) from (
+         select from ${db.schema}.webhook_log w
+         where not w.accepted and w.code = $4::text and w.received_at > now() - interval '1 minute'
+         limit $5
+       ) recent) < $5`,
+    [callback.provider, callback.event_key, callback.job_id, callback.code, REFUSALS_A_MINUTE],
   );
+  return noted === 1;
 }
 
-/** Deletes the oldest notes beyond that age, which is far beyond what a callback's time may differ. */
-export function deleteOldCallbacks(db: Queryable, batch: { olderThanDays: number; limit: number }): Promise<number> {
+/** Nobody asks after callbacks of last month. */
+const KEPT_DAYS = 30;
+
+/** Deletes the oldest notes, `limit` in one statement until all are gone; answers how many went. */
+export async function deleteOldCallbacks(db: Queryable, limit: number): Promise<number> {
+  let deleted = 0;
+  for (;;) {
+    const count = await deleteSomeCallbacks(db, limit);
+    deleted += count;
+    if (count < limit) return deleted;
+  }
+}
+
+function deleteSomeCallbacks(db: Queryable, limit: number): Promise<number> {
   return db.run(
     `delete from ${db.schema}.webhook_log w
      where w.webhook_id = any (array(
        select oldest.webhook_id
-       from (select webhook_id, received_at from ${db.schema}.webhook_log order by webhook_id limit $2) oldest
-       where oldest.received_at < now() - $1::float8 * interval '1 day'))`,
-    [batch.olderThanDays, batch.limit],
+       from (select webhook_id, received_at from ${db.schema}.webhook_log order by webhook_id limit $1) oldest
+       where oldest.received_at < now() - interval '${KEPT_DAYS} days'))`,
+    [limit],
   );
 }

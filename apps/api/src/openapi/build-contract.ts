@@ -25,6 +25,7 @@ export async function buildContract(): Promise<ContractDocument> {
     database,
     storage: createDiskStore({ directory: join(tmpdir(), "contract"), publicUrl: () => "", secret }),
     embedder: createLocalEmbedder(),
+    checkParser: async () => undefined,
     notifier,
     verifyToken: createTokenVerifier({ secret }),
     verifyService: createServiceVerifier({ secret }),

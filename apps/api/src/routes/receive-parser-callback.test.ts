@@ -5,6 +5,8 @@ import { claimOne, createQueuedJob, holdNow, readJob } from "@pipeline/db/testin
 import { parseEnvironment } from "@pipeline/runtime";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { buildApi } from "../app.ts";
+import { API_PREFIX } from "../contract/urls.ts";
 import { type Answer, openTestApi, problemOf, type TestApi } from "../testing/test-api.ts";
 
 let api: TestApi;
@@ -26,7 +28,7 @@ async function waiting({ isParked = true } = {}): Promise<Waiting> {
   const { job_id, fence } = await holdNow(api.database, job.job_id);
   const submission_id = randomUUID();
   const secret = randomUUID();
-  const how = { provider: "llamaparse", tier: "fast", version: "latest", webhook_secret: secret };
+  const how = { provider: "llamaparse", tier: "fast", version: "latest", webhook_secret: secret, settles_in_ms: 0 };
   await openSubmission(api.database, { submission_id, job_id, ...how });
   const provider_job_id = randomUUID();
   await storeProviderJob(api.database, { submission_id, provider_job_id });
@@ -219,4 +221,27 @@ describe("a callback that is refused", () => {
     expect(lines).not.toContain(job.secret);
     expect(lines).not.toContain(job.provider_job_id);
   });
+
+  it("is noted ten times a minute of each kind, and told of in the log from then on", async () => {
+    await api.database.run("delete from upload_pipeline.webhook_log");
+    const job = await waiting();
+    for (let nth = 1; nth <= 12; nth += 1) {
+      const answer = await deliver({ to: randomUUID(), body: eventOf(job), secret: job.secret });
+      expect(answer.status).toBe(403);
+    }
+    expect(await api.database.run("select from upload_pipeline.webhook_log")).toBe(10);
+    expect(api.readLog().match(/callback refused, and not noted/gu)).toHaveLength(2);
+    expect((await deliver({ to: job.job_id, body: eventOf(job), secret: job.secret })).status).toBe(202);
+  });
+});
+
+it("there is nowhere to call back to where documents are read on this machine", async () => {
+  await api.database.run("delete from upload_pipeline.webhook_log");
+  const app = await buildApi({ ...api.dependencies, checkParser: undefined });
+  const url = `${API_PREFIX}/webhooks/llamaparse/${randomUUID()}`;
+  const answer = await app.inject({ method: "POST", url, payload: {} });
+  expect(answer.statusCode).toBe(404);
+  expect(answer.json()).toMatchObject({ code: "route_not_found" });
+  expect(await api.database.run("select from upload_pipeline.webhook_log")).toBe(0);
+  await app.close();
 });

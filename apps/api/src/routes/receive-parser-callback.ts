@@ -1,5 +1,11 @@
 import { createHash, randomBytes } from "node:crypto";
-import { acceptCallback, type CallbackVerdict, findCallbackTarget, logCallback } from "@pipeline/db";
+import {
+  acceptCallback,
+  type CallbackVerdict,
+  findCallbackTarget,
+  logCallback,
+  type LoggedCallback,
+} from "@pipeline/db";
 import { readSignedWebhook, type WebhookEvent } from "@pipeline/llamaparse";
 import { AppError } from "@pipeline/runtime";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
@@ -22,21 +28,27 @@ const PROVIDER = "llamaparse";
 
 /**
  * Where LlamaParse says that a job has ended. That makes the waiting job claimable and nothing more: the worker asks the
- * provider itself. Every delivery is logged with what became of it, and all that are refused get the same answer, which
- * tells whoever forged one nothing.
+ * provider itself. What became of a delivery is noted, of a flood of refused ones some; all that are refused get the same
+ * answer, which tells whoever forged one nothing.
  */
-export const receiveParserCallback: FastifyPluginAsyncZod<ApiDependencies> = async (app, { database, notifier }) => {
+export const receiveParserCallback: FastifyPluginAsyncZod<ApiDependencies> = async (app, dependencies) => {
+  const { database, notifier, log } = dependencies;
   // Signatures are of the bytes as they came. This holds in this scope only.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   // For jobs that there are not, so that they cost as much as others.
   const nobodysSecret = randomBytes(32).toString("hex");
 
+  const noteRefusal = async (refusal: Omit<LoggedCallback, "provider">): Promise<void> => {
+    const isNoted = await logCallback(database, { provider: PROVIDER, ...refusal });
+    if (!isNoted) log.info({ job_id: refusal.job_id, code: refusal.code }, "callback refused, and not noted");
+  };
+
   app.setErrorHandler(async (error, request, reply) => {
     const code = describeUnread(error);
     if (code === undefined) return answerWithProblem(error, request, reply);
     const { job_id } = callbackParams.parse(request.params);
-    await logCallback(database, { provider: PROVIDER, job_id, event_key: "unread", code });
+    await noteRefusal({ job_id, event_key: "unread", code });
     return answerWithProblem(refused(), request, reply);
   });
 
@@ -52,7 +64,7 @@ export const receiveParserCallback: FastifyPluginAsyncZod<ApiDependencies> = asy
       const { job_id } = request.params;
       const body = callbackBody.parse(request.body);
       const refuse = async (code: string, event_key = digestOf(body)): Promise<never> => {
-        await logCallback(database, { provider: PROVIDER, job_id, event_key, code });
+        await noteRefusal({ job_id, event_key, code });
         throw refused();
       };
       const target = await findCallbackTarget(database, { provider: PROVIDER, job_id });

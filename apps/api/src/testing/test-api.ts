@@ -40,7 +40,7 @@ export interface Answer {
   body: Record<string, unknown>;
 }
 
-/** The API on a database, a disk store and the local embedder of its own. */
+/** The API on a database, a disk store and the local embedder of its own, with a provider of the parser's that calls back. */
 export interface TestApi {
   app: FastifyInstance;
   dependencies: ApiDependencies;
@@ -76,6 +76,7 @@ export async function openTestApi(
     database: opened.openAs("api"),
     storage,
     embedder: createLocalEmbedder(),
+    checkParser: async () => undefined,
     notifier,
     verifyToken: createTokenVerifier({ secret: TOKEN_SECRET }),
     verifyService: createServiceVerifier({ secret: TOKEN_SECRET }),

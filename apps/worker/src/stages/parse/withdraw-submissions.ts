@@ -1,7 +1,6 @@
 import {
   closeAbandoned,
   type Database,
-  deleteOldCallbacks,
   finishWithdrawal,
   recordLostSpend,
   releaseBudget,
@@ -13,10 +12,6 @@ import type { Logger } from "@pipeline/runtime";
 
 /** Per round; what is left comes with the next one. */
 const MOST_AT_ONCE = 20;
-
-/** Nobody asks after callbacks of last month. */
-const CALLBACK_DAYS = 30;
-const MOST_CALLBACKS = 1_000;
 
 /**
  * Tells the provider to stop what nobody waits for any more: jobs that were cancelled or deleted, that took too long, and
@@ -35,7 +30,6 @@ export async function withdrawSubmissions(
     const is_told = await tell(client, withdrawal, { log, signal });
     if (is_told || is_last_try) await finishWithdrawal(database, { submission_id, is_told });
   }
-  await deleteOldCallbacks(database, { olderThanDays: CALLBACK_DAYS, limit: MOST_CALLBACKS });
 }
 
 /** False: it was not reached. */
