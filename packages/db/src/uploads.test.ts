@@ -22,7 +22,7 @@ import {
   vectorOf,
   type TestDatabase,
 } from "./testing/index.ts";
-import { confirmUpload, registerUpload, renewUpload, type UploadPromise } from "./uploads.ts";
+import { confirmUpload, registerUpload, renewUpload, type UploadPromise, type UploadRenewal } from "./uploads.ts";
 
 let opened: TestDatabase;
 beforeAll(async () => {
@@ -186,11 +186,15 @@ it.skipIf(!hasParallelConnections())(
       const repeated = await registerUpload(tx, again(promise));
       advancing = advanceJobs(other, [{ ...hold, from: "uploaded", to: "parsing", progress: {}, detail: {} }]);
       await Promise.race([advancing, untilBlocked(other)]);
-      await renewUpload(tx, repeated.job, again(promise));
+      await renewUpload(tx, repeated.job, renewalOf(promise));
     });
     expect((await advancing)?.size).toBe(1);
   },
 );
+
+function renewalOf(promise: UploadPromise): UploadRenewal {
+  return { promise, uploadSeconds: 3_600, correlation_id: randomUUID() };
+}
 
 /** Until a statement of this database waits for a lock; asked through a connection of its own. */
 async function untilBlocked(database: typeof opened.database): Promise<void> {
@@ -204,21 +208,21 @@ async function untilBlocked(database: typeof opened.database): Promise<void> {
 }
 
 test("renewing while the file is missing prolongs the link, and the newest promise counts", async () => {
-  const promise = uploadPromise({ uploadSeconds: 1 });
+  const promise = uploadPromise({ uploadSeconds: 1, metadata: { year: 1, draft: true } });
   const { job } = await register(promise);
-  const renewed = await opened.database.transaction((tx) =>
-    renewUpload(tx, job, { ...promise, filename: "b.txt", mime: "text/markdown", bytes_len: 99, uploadSeconds: 3_600 }),
-  );
+  const newest = { filename: "b.txt", mime: "text/markdown", bytes_len: 99, metadata: { year: 2 } };
+  const renewed = await opened.database.transaction((tx) => renewUpload(tx, job, renewalOf({ ...promise, ...newest })));
   expect(renewed?.upload_expires_at?.getTime()).toBeGreaterThan(job.upload_expires_at?.getTime() ?? Infinity);
   const document = await getDocument(opened.database, promise);
-  expect(document).toMatchObject({ filename: "b.txt", mime: "text/markdown", bytes_len: 99 });
+  expect(document).toMatchObject(newest);
+  expect(document.metadata).toEqual({ year: 2 });
   expect(await readHistory(opened.database, job.job_id)).toEqual(["created:uploaded", "upload_renewed:uploaded"]);
 });
 
 test("renewing a job in line prolongs its link only; a job past the upload is not renewed", async () => {
   const promise = uploadPromise();
   const { job } = await createQueuedJob(opened.database, promise);
-  const changed = { ...promise, filename: "late.txt" };
+  const changed = renewalOf({ ...promise, filename: "late.txt" });
   const inLine = await opened.database.transaction((tx) => renewUpload(tx, job, changed));
   expect(inLine).toMatchObject({ state: "queued" });
   expect(await getDocument(opened.database, promise)).toMatchObject({ filename: promise.filename });
@@ -230,11 +234,20 @@ test("renewing a job in line prolongs its link only; a job past the upload is no
   expect(await readJob(opened.database, job.job_id)).toEqual(before);
 });
 
+test("renewing without a promise prolongs the link and leaves what was promised", async () => {
+  const promise = uploadPromise({ uploadSeconds: 1, metadata: { year: 1 } });
+  const { job, document } = await register(promise);
+  const renewal = { uploadSeconds: 3_600, correlation_id: "replay" };
+  const renewed = await opened.database.transaction((tx) => renewUpload(tx, job, renewal));
+  expect(renewed?.upload_expires_at?.getTime()).toBeGreaterThan(job.upload_expires_at?.getTime() ?? Infinity);
+  expect(await getDocument(opened.database, promise)).toMatchObject(document);
+});
+
 test("a dead job is not renewed", async () => {
   const promise = uploadPromise();
   const { job } = await createQueuedJob(opened.database, promise);
   await killJob(job.job_id);
-  expect(await opened.database.transaction((tx) => renewUpload(tx, job, promise))).toBeUndefined();
+  expect(await opened.database.transaction((tx) => renewUpload(tx, job, renewalOf(promise)))).toBeUndefined();
 });
 
 test("confirming makes the job claimable once, with one event that names the request", async () => {

@@ -151,13 +151,20 @@ function replacedPath(before: DocumentRow, upload: UploadPromise): string | null
 }
 
 /**
+export interface UploadRenewal {
+  uploadSeconds: number;
+  correlation_id: string;
+  /** Left out where the one that counts is to stay, as for a request that is not done again. */
+  promise?: Pick<UploadPromise, "filename" | "mime" | "bytes_len" | "metadata">;
+}
+
  * Prolongs the time to upload of a job whose bytes are still missing; while it waits for them, the newest promise
  * counts. Call it in a transaction. Undefined: the job is past that point.
  */
 export async function renewUpload(
   tx: Queryable,
   job: { job_id: string },
-  upload: Pick<UploadPromise, "filename" | "mime" | "bytes_len" | "uploadSeconds" | "correlation_id">,
+  { uploadSeconds, correlation_id, promise }: UploadRenewal,
 ): Promise<JobRow | undefined> {
   const renewed = await maybeOne(
     tx,
@@ -172,12 +179,13 @@ export async function renewUpload(
        select job_id, 'upload_renewed', status, state, fence, $3 from renewed
      )
      select ${JOB_COLUMNS} from renewed j`,
-    [job.job_id, upload.uploadSeconds, upload.correlation_id],
+    [job.job_id, uploadSeconds, correlation_id],
   );
   if (renewed?.state === "waiting") {
     await tx.run(
-      `update ${tx.schema}.documents set filename = $2, mime = $3, bytes_len = $4, updated_at = now() where document_id = $1`,
-      [renewed.document_id, storableText(upload.filename), upload.mime, upload.bytes_len],
+      `update ${tx.schema}.documents
+       set filename = $2, mime = $3, bytes_len = $4, metadata = $5::jsonb, updated_at = now() where document_id = $1`,
+      [renewed.document_id, storableText(filename), mime, bytes_len, storableJson(metadata)],
     );
   }
   return renewed;

@@ -67,6 +67,20 @@ describe("a POST with an Idempotency-Key", () => {
     expect(repeated.resumable?.url).toBe(given.resumable?.url);
   });
 
+  it("repeated takes nothing of a later promise back, and its link is for that one", async () => {
+    const user = randomUUID();
+    const body = uploadRequest({ metadata: { year: 1 } });
+    const first = { user, key: "one", body };
+    const { document_id } = uploadAnswer.parse((await post("/upload", first)).body);
+    const later = { ...body, filename: "later.md", mime: "text/markdown", metadata: { year: 2 } };
+    await post("/upload", { user, key: "two", body: later });
+    const again = await post("/upload", first);
+    expect(again).toMatchObject({ status: 201, headers: { "idempotency-replayed": "true" } });
+    expect(uploadAnswer.parse(again.body).upload?.headers).toEqual({ "content-type": "text/markdown" });
+    const { body: document } = await api.call({ path: `/documents/${document_id}`, user });
+    expect(document).toMatchObject({ filename: "later.md", mime: "text/markdown", metadata: { year: 2 } });
+  });
+
   it("keeps neither key nor link where they could be read", async () => {
     const user = randomUUID();
     const key = `secret-${randomUUID()}`;

@@ -38,14 +38,11 @@ export const createUploadBatch: FastifyPluginAsyncZod<ApiDependencies> = async (
     method: "POST",
     url: "/upload/batch",
     config: {
-      renewLinks: async ({ id, userId, body }, kept) => {
-        const { files } = batchRequest.parse(body);
+      renewLinks: async ({ id, userId }, kept) => {
         const results: unknown[] = [];
-        for (const [index, result] of keptBatch.parse(kept).results.entries()) {
+        for (const result of keptBatch.parse(kept).results) {
           const asked = { user_id: userId, correlation_id: id };
-          const renewed = await renewResult(result, (upload) =>
-            renewLinks(dependencies, { ...asked, file: fileSchema.parse(files[index]), kept: upload }),
-          );
+          const renewed = await renewResult(result, (upload) => renewLinks(dependencies, { ...asked, kept: upload }));
           // The others are found again, as uploads that are known.
           if (renewed === undefined) return undefined;
           results.push(renewed);

@@ -88,7 +88,8 @@ describe("POST /upload", () => {
     const body = uploadRequest();
     const first = uploadAnswer.parse((await upload(user, body)).body);
     const sha256 = String(body["sha256"]).toUpperCase();
-    const again = await upload(user, { ...body, sha256, filename: "renamed.txt", mime: "text/markdown" });
+    const changed = { filename: "renamed.txt", mime: "text/markdown", metadata: { year: 2026 } };
+    const again = await upload(user, { ...body, ...changed, sha256 });
     const second = uploadAnswer.parse(again.body);
 
     expect(again.status).toBe(200);
@@ -102,7 +103,7 @@ describe("POST /upload", () => {
     });
     expect(await readHistory(api.database, first.job_id)).toEqual(["created:uploaded", "upload_renewed:uploaded"]);
     const document = await api.call({ path: `/documents/${first.document_id}`, user });
-    expect(document.body).toMatchObject({ filename: "renamed.txt", mime: "text/markdown" });
+    expect(document.body).toMatchObject(changed);
     await putBytes(again);
   });
 

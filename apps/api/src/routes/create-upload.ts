@@ -13,10 +13,8 @@ export const createUpload: FastifyPluginAsyncZod<ApiDependencies> = async (app, 
     method: "POST",
     url: "/upload",
     config: {
-      renewLinks: async ({ id, userId, body }, kept) => {
-        const file = fileSchema.parse(body);
-        return renewLinks(dependencies, { user_id: userId, correlation_id: id, file, kept });
-      },
+      renewLinks: async ({ id, userId }, kept) =>
+        renewLinks(dependencies, { user_id: userId, correlation_id: id, kept }),
     },
     schema: {
       body: fileSchema,

@@ -22,14 +22,15 @@ export async function acceptUpload(dependencies: ApiDependencies, upload: Announ
   const promise = promiseOf(upload, settings.uploadLimits);
   const registered = await registerUploadWithin(database, promise, settings.uploadAllowance);
   if (registered.replaced_path !== null) await removeReplaced(dependencies, registered.replaced_path);
-  const opened = await openUploadLink(dependencies, { registered, promise });
+  const { uploadSeconds, correlation_id } = promise;
+  const opened = await openUploadLink(dependencies, { registered, promise, uploadSeconds, correlation_id });
   return { ...presentUpload(opened), duplicate: registered.duplicate };
 }
 
 /** Early enough for a small file that nobody announces, late enough not to look in vain for most. */
 const FIRST_PROBE_MS = 5_000;
 
-export function promiseOf({ user_id, correlation_id, file }: AnnouncedUpload, limits: UploadLimits): UploadPromise {
+function promiseOf({ user_id, correlation_id, file }: AnnouncedUpload, limits: UploadLimits): UploadPromise {
   const { filename, bytes_len, sha256, metadata } = file;
   const mime = requireAcceptable(file, limits.maxFileBytes);
   const document_id = documentId(user_id, sha256);

@@ -8,19 +8,27 @@ export interface OpenedUpload {
   link: SignedUpload | undefined;
 }
 
+export interface UploadLinkInput {
+  registered: RegisteredUpload;
+  /** What is promised now; left out where a request is not done again. */
+  promise?: UploadPromise;
+  uploadSeconds: number;
+  correlation_id: string;
+}
+
 /** The link for a registered upload's bytes: always for a new job, for one that exists while they are missing. */
 export async function openUploadLink(
   system: { database: Database; storage: ObjectStore },
-  input: { registered: RegisteredUpload; promise: UploadPromise },
+  { registered, ...renewal }: UploadLinkInput,
 ): Promise<OpenedUpload> {
   const { database, storage } = system;
-  const { document, job, duplicate } = input.registered;
+  const { document, job, duplicate } = registered;
   if (!duplicate) return { job, link: await signLink(storage, { key: document.raw_path, promised: document, job }) };
   if (job.status !== "uploaded" || (await storage.stat(document.raw_path))) return { job, link: undefined };
-  const renewed = await database.transaction((tx) => renewUpload(tx, job, input.promise));
+  const renewed = await database.transaction((tx) => renewUpload(tx, job, renewal));
   if (!renewed) return { job, link: undefined };
   // While the job waits for its bytes the newest promise is on its document; later the one it was claimed with counts.
-  const promised = renewed.state === "waiting" ? input.promise : document;
+  const promised = (renewed.state === "waiting" && renewal.promise) || document;
   return { job: renewed, link: await signLink(storage, { key: document.raw_path, promised, job: renewed }) };
 }
 

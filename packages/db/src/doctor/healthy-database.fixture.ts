@@ -68,11 +68,9 @@ export async function fillHealthily(database: Database): Promise<HealthyDatabase
   const { job: queued } = await createQueuedJob(database);
   const { job: waiting } = await createUpload(database, { user_id: queued.user_id });
   const renewal = {
-    filename: "letter.txt",
-    mime: "text/plain",
-    bytes_len: 12,
     uploadSeconds: 60,
     correlation_id: "test",
+    promise: { filename: "letter.txt", mime: "text/plain", bytes_len: 12, metadata: {} },
   };
   await database.transaction((tx) => renewUpload(tx, waiting, renewal));
   return { session_id, complete, waiting, queued, working, retryable, deadletter, again };
