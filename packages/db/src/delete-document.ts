@@ -1,8 +1,7 @@
-import { AppError } from "@pipeline/runtime";
 import { z } from "zod";
-import { maybeOne, type Queryable } from "./queryable.ts";
+import { lockOwnDocument } from "./own-document.ts";
+import type { Queryable } from "./queryable.ts";
 import { OBJECT_KEY, SLOWEST_UPLOAD } from "./removals.ts";
-import { lockDocument } from "./uploads.ts";
 
 /**
  * Deletes a document of this user with its jobs, their history, pages and passages, whatever its state: a worker that has
@@ -14,16 +13,7 @@ export async function deleteDocument(
   tx: Queryable,
   input: { user_id: string; document_id: string },
 ): Promise<string[]> {
-  await lockDocument(tx, input.document_id);
-  const owned = await maybeOne(
-    tx,
-    z.object({ document_id: z.string() }),
-    `select document_id from ${tx.schema}.documents where document_id = $1 and user_id = $2`,
-    [input.document_id, input.user_id],
-  );
-  if (!owned) {
-    throw new AppError({ kind: "not_found", code: "document_not_found", message: "There is no such document." });
-  }
+  await lockOwnDocument(tx, input);
   await lockJobs(tx, input.document_id);
   const keys = await insertRemovals(tx, input.document_id);
   await tx.run(`delete from ${tx.schema}.documents where document_id = $1`, [input.document_id]);

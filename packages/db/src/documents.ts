@@ -25,14 +25,16 @@ export async function getDocument(
     `${selectDocuments(db)} where d.document_id = $1 and d.user_id = $2`,
     [input.document_id, input.user_id],
   );
-  if (!document) {
-    throw new AppError({ kind: "not_found", code: "document_not_found", message: "There is no such document." });
-  }
+  if (!document) throw documentNotFound();
   return document;
 }
 
 /** Where a page of documents ended. */
 export interface DocumentCursor {
+export function documentNotFound(): AppError {
+  return new AppError({ kind: "not_found", code: "document_not_found", message: "There is no such document." });
+}
+
   created_at: Date;
   document_id: string;
 }

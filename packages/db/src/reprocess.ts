@@ -1,8 +1,10 @@
 import { AppError, chunkId } from "@pipeline/runtime";
 import { z } from "zod";
 import type { Database } from "./database.ts";
+import { documentNotFound } from "./documents.ts";
 import { isTerminal, STAGES, STATES, STATUSES, type Stage, type Status } from "./pipeline.ts";
 import { dropGenerations } from "./generations.ts";
+import { lockOwnDocument } from "./own-document.ts";
 import { maybeOne, one, type Queryable } from "./queryable.ts";
 import { uploadAgain } from "./redrive.ts";
 import { JOB_COLUMNS, jobRow, type JobRow } from "./rows.ts";
@@ -36,7 +38,7 @@ export interface ReprocessRequest {
  * file was never verified) and `reprocess_source_missing` (no generation got as far as that).
  */
 export async function reprocessDocument(tx: Queryable, request: ReprocessRequest): Promise<JobRow> {
-  await lockDocument(tx, request.document_id);
+  await lockOwnDocument(tx, request);
   const document = await getReprocessable(tx, request);
   const status = startOf(request.from);
   const source = needsPages(status) ? sourceOf(document, status) : null;
@@ -102,12 +104,10 @@ async function getReprocessable(tx: Queryable, request: ReprocessRequest): Promi
        select job_id, state, status, generation from ${tx.schema}.upload_jobs
        where document_id = d.document_id order by generation desc limit 1
      ) j on true
-     where d.document_id = $1 and ($2::uuid is null or d.user_id = $2)`,
-    [request.document_id, request.user_id ?? null],
+     where d.document_id = $1`,
+    [request.document_id],
   );
-  if (!document) {
-    throw new AppError({ kind: "not_found", code: "document_not_found", message: "There is no such document." });
-  }
+  if (!document) throw documentNotFound();
   if (document.state !== null && !isTerminal(document.state)) {
     const message = "A job of this document is under way. Wait for its end, or cancel it.";
     throw new AppError({ kind: "conflict", code: "job_unfinished", message, details: { job_id: document.job_id } });
