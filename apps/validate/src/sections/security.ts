@@ -74,7 +74,10 @@ async function checkOwnership({ api, tokens, known }: Deployment, check: Check):
       method: "POST",
       body: { event_type: "parse.success" },
     });
-    return readProblem(answer, 403).code;
+    if (answer.status !== 404) return readProblem(answer, 403).code;
+    const { code } = readProblem(answer, 404);
+    if (code !== "route_not_found") throw new Fault(`answered ${describeAnswer(answer)}`);
+    return "none are taken: the API has no LLAMAPARSE_API_KEY";
   });
 }
 
