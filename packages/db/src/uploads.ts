@@ -171,7 +171,9 @@ export async function renewUpload(
     jobRow,
     `with renewed as (
        update ${tx.schema}.upload_jobs j
-       set upload_expires_at = now() + $2 * interval '1 second', updated_at = now()
+       set upload_expires_at = now() + $2 * interval '1 second',
+           -- a queued job's tells since when it waits for a worker
+           updated_at = case j.state when 'queued' then j.updated_at else now() end
        where j.job_id = $1 and j.status = 'uploaded' and j.state in ('waiting', 'queued', 'retryable', 'working')
        returning ${JOB_COLUMNS}, j.fence
      ), told as (
