@@ -4,6 +4,9 @@
 -- Files of earlier uploads of a document that search sees. They stay until the newest upload is complete, and are known
 -- here because the jobs that brought them may be pruned before.
 alter table documents add column old_paths text[] not null default '{}';
+-- The newest of old_paths that was verified, with what was promised of it: {raw_path, mime, bytes_len}. Should the upload that
+-- raw_path is for never come, reprocessing goes on with it.
+alter table documents add column verified_file jsonb;
 
 -- A generation that is neither live nor the source of the next job is nobody's: jobs older than the newest are not revived.
 create function drop_generations(for_document uuid, source integer) returns void
@@ -26,7 +29,7 @@ begin
   execute format('alter function drop_generations(uuid, integer) set search_path = %I, pg_temp', current_schema());
   revoke all on function drop_generations(uuid, integer) from public;
   execute format('grant execute on function drop_generations(uuid, integer) to %I', role_of('api'));
-  execute format('grant update (old_paths) on documents to %I, %I', role_of('api'), role_of('worker'));
+  execute format('grant update (old_paths, verified_file) on documents to %I, %I', role_of('api'), role_of('worker'));
   execute format('grant insert, update on spending, spending_days to %I', role_of('api'));
   execute format('grant insert, delete on spending_reservations to %I', role_of('api'));
 end

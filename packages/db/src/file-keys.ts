@@ -14,13 +14,19 @@ export async function listFileKeys(db: Queryable, input: { user_id: string; docu
     `select k.object_key
      from ${db.schema}.documents d
      left join lateral (
-       select status from ${db.schema}.upload_jobs where document_id = d.document_id order by generation desc limit 1
+       select status, job_id from ${db.schema}.upload_jobs
+       where document_id = d.document_id order by generation desc limit 1
      ) newest on true
      cross join lateral (
+       -- a job that verifies anew what search sees brings no file of its own
        select d.raw_path as object_key, null::int as generation where newest.status <> 'uploaded'
+         or (d.live_generation is not null and d.raw_path <> d.document_id::text || '/' || newest.job_id::text)
        union all
        select j.document_id::text || '/' || j.job_id::text, j.generation from ${db.schema}.upload_jobs j
        where j.document_id = d.document_id and j.status <> 'uploaded' and j.document_id::text || '/' || j.job_id::text <> d.raw_path
+       union all
+       -- the job that brought it may be pruned
+       select d.verified_file ->> 'raw_path', 0 where d.verified_file is not null
      ) k
      where d.document_id = $1 and d.user_id = $2
      order by k.generation desc nulls first

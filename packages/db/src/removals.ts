@@ -53,7 +53,8 @@ export async function removeOldFiles(tx: Queryable, documentId: string): Promise
        select coalesce(max(upload_expires_at) + ${SLOWEST_UPLOAD}, now()) as due_at
        from ${tx.schema}.upload_jobs where document_id = $1
      ), forgotten as (
-       update ${tx.schema}.documents set old_paths = '{}' where document_id = $1 and exists (select from whole)
+       update ${tx.schema}.documents set old_paths = '{}', verified_file = null
+       where document_id = $1 and exists (select from whole)
      )
      insert into ${tx.schema}.removals (object_key, due_at, upload_until)
      select k.object_key, due.due_at, due.due_at

@@ -6,10 +6,10 @@ import { isTerminal, STAGES, STATES, STATUSES, type Stage, type Status } from ".
 import { dropGenerations } from "./generations.ts";
 import { lockOwnDocument } from "./own-document.ts";
 import { maybeOne, one, type Queryable } from "./queryable.ts";
-import { uploadAgain } from "./redrive.ts";
+import { NEEDS_UPLOAD, uploadAgain } from "./redrive.ts";
 import { JOB_COLUMNS, jobRow, type JobRow } from "./rows.ts";
 import { countReprocessing, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
-import { lockDocument } from "./uploads.ts";
+import { restoreFile } from "./verified-file.ts";
 
 /** Where reprocessing may begin: a stage, or the status that it starts from. */
 export type ReprocessFrom = Stage | Exclude<Status, "complete">;
@@ -33,14 +33,17 @@ export interface ReprocessRequest {
  * `chunks_stored` on the passages without their vectors, and for `publish` these too. What search sees stays as it is
  * until the new generation is published. Call it in a transaction.
  *
- * `validate` begins with `parse`, because pages are kept only in the form that it gives them. Throws
- * `document_not_found` and the conflicts `job_unfinished` (a job of the document is not at its end), `upload_again` (the
- * file was never verified) and `reprocess_source_missing` (no generation got as far as that).
+ * `validate` begins with `parse`, because pages are kept only in the form that it gives them. Where the newest upload never
+ * came, its key gives way to that of the file which was verified last. Throws `document_not_found` and the conflicts
+ * `job_unfinished` (a job of the document is not at its end), `upload_again` (there is no verified file, and it is needed)
+ * and `reprocess_source_missing` (no generation got as far as that).
  */
 export async function reprocessDocument(tx: Queryable, request: ReprocessRequest): Promise<JobRow> {
   await lockOwnDocument(tx, request);
   const document = await getReprocessable(tx, request);
   const status = startOf(request.from);
+  const hasFile = !document.lacks_file || (await restoreFile(tx, document));
+  if (!hasFile && !needsPages(status)) throw uploadAgain();
   const source = needsPages(status) ? sourceOf(document, status) : null;
   await dropGenerations(tx, { document_id: document.document_id, source });
   const generation = await beginGeneration(tx, { ...document, status });
@@ -86,6 +89,9 @@ const reprocessable = z.object({
   document_id: z.string(),
   user_id: z.string(),
   live_generation: z.number().nullable(),
+  raw_path: z.string(),
+  /** What raw_path names never came, or was removed because it was not the promised file. */
+  lacks_file: z.boolean(),
   job_id: z.string().nullable(),
   state: z.enum(STATES).nullable(),
   status: z.enum(STATUSES).nullable(),
@@ -93,15 +99,17 @@ const reprocessable = z.object({
 });
 type Reprocessable = z.infer<typeof reprocessable>;
 
-/** The document with its newest job, if it has a verified file and nobody works on it. */
+/** The document with its newest job, if a job of it verified a file and nobody works on it. */
 async function getReprocessable(tx: Queryable, request: ReprocessRequest): Promise<Reprocessable> {
   const document = await maybeOne(
     tx,
     reprocessable,
-    `select d.document_id, d.user_id, d.live_generation, j.job_id, j.state, j.status, j.generation
+    `select d.document_id, d.user_id, d.live_generation, d.raw_path, j.job_id, j.state, j.status, j.generation,
+       ${NEEDS_UPLOAD} or coalesce(j.status = 'uploaded'
+         and d.raw_path = d.document_id::text || '/' || j.job_id::text, false) as lacks_file
      from ${tx.schema}.documents d
      left join lateral (
-       select job_id, state, status, generation from ${tx.schema}.upload_jobs
+       select job_id, state, status, generation, last_error from ${tx.schema}.upload_jobs
        where document_id = d.document_id order by generation desc limit 1
      ) j on true
      where d.document_id = $1`,

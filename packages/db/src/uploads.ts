@@ -8,6 +8,7 @@ import { DOCUMENT_COLUMNS, documentRow, JOB_COLUMNS, jobRow, type DocumentRow, t
 import { removeLater } from "./removals.ts";
 import { storableJson, storableText } from "./storable-text.ts";
 import { countOneUpload, countUpload, UNLIMITED, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
+import { hasVerifiedFile } from "./verified-file.ts";
 
 /** What the client promises to put into storage. */
 export interface UploadPromise {
@@ -140,7 +141,7 @@ async function registerAgain(
   await dropGenerations(tx, { document_id: document.document_id, source: null });
   const replaced_path = replacedPath(document, upload);
   if (replaced_path !== null) await removeLater(tx, { object_key: replaced_path, document_id: document.document_id });
-  const promised = await startGeneration(tx, document.document_id, upload);
+  const promised = await startGeneration(tx, document, { upload, latest });
   const job = await insertJob(tx, upload, promised);
   return { document: promised.document, job, duplicate: false, replaced_path };
 }
@@ -150,7 +151,6 @@ function replacedPath(before: DocumentRow, upload: UploadPromise): string | null
   return before.raw_path === upload.raw_path || before.live_generation !== null ? null : before.raw_path;
 }
 
-/**
 export interface UploadRenewal {
   uploadSeconds: number;
   correlation_id: string;
@@ -158,6 +158,7 @@ export interface UploadRenewal {
   promise?: Pick<UploadPromise, "filename" | "mime" | "bytes_len" | "metadata">;
 }
 
+/**
  * Prolongs the time to upload of a job whose bytes are still missing; while it waits for them, the newest promise
  * counts. Call it in a transaction. Undefined: the job is past that point.
  */
@@ -183,7 +184,8 @@ export async function renewUpload(
      select ${JOB_COLUMNS} from renewed j`,
     [job.job_id, uploadSeconds, correlation_id],
   );
-  if (renewed?.state === "waiting") {
+  if (promise && renewed?.state === "waiting") {
+    const { filename, mime, bytes_len, metadata } = promise;
     await tx.run(
       `update ${tx.schema}.documents
        set filename = $2, mime = $3, bytes_len = $4, metadata = $5::jsonb, updated_at = now() where document_id = $1`,
@@ -259,7 +261,11 @@ interface StartedGeneration {
 }
 
 /** The document takes on the new promise, and a new generation is begun. */
-async function startGeneration(tx: Queryable, documentId: string, upload: UploadPromise): Promise<StartedGeneration> {
+async function startGeneration(
+  tx: Queryable,
+  before: DocumentRow,
+  { upload, latest }: { upload: UploadPromise; latest: JobRow | undefined },
+): Promise<StartedGeneration> {
   const { generation_count, ...document } = await one(
     tx,
     documentRow.extend({ generation_count: z.number() }),
@@ -267,16 +273,19 @@ async function startGeneration(tx: Queryable, documentId: string, upload: Upload
      set filename = $2, mime = $3, bytes_len = $4, raw_path = $5, metadata = $6::jsonb, processing_status = 'uploaded',
          generation_count = d.generation_count + 1, updated_at = now(),
          old_paths = case when d.live_generation is null or d.raw_path = $5 then d.old_paths
-           else array_append(d.old_paths, d.raw_path) end
+           else array_append(d.old_paths, d.raw_path) end,
+         verified_file = case when d.live_generation is null then null when not $7 then d.verified_file
+           else jsonb_build_object('raw_path', d.raw_path, 'mime', d.mime, 'bytes_len', d.bytes_len) end
      where d.document_id = $1
      returning ${DOCUMENT_COLUMNS}, d.generation_count`,
     [
-      documentId,
+      before.document_id,
       storableText(upload.filename),
       upload.mime,
       upload.bytes_len,
       upload.raw_path,
       storableJson(upload.metadata),
+      hasVerifiedFile(before, latest),
     ],
   );
   return { document, generation: generation_count };
