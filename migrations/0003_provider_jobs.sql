@@ -68,6 +68,12 @@ create table page_sources (
   primary key (document_id, generation)
 );
 
+-- The document's title as this generation has it, on one of its pages. documents.title is what search sees, or, before there
+-- is that, what was read last.
+alter table document_pages add column title text;
+update document_pages p set title = d.title
+from documents d where d.document_id = p.document_id and p.page_number = 1 and d.title is not null;
+
 create or replace function forget_jobs() returns trigger
 language plpgsql
 set search_path from current

@@ -4,13 +4,13 @@ import { z } from "zod";
 import { getDocument } from "./documents.ts";
 import {
   countChunks,
+  findTitle,
   listPages,
   listUnembeddedChunks,
   publishGeneration,
   replaceChunks,
   replacePages,
   storeEmbeddings,
-  type NewChunk,
 } from "./generations.ts";
 import { one } from "./queryable.ts";
 import { chunksOf, createUpload, openTestDatabase, vectorOf, type TestDatabase } from "./testing/index.ts";
@@ -57,6 +57,41 @@ test("pages come back as they were stored, empty ones too", async () => {
     page_count: pages.length,
   });
 });
+
+test("what search sees keeps its title and page count until another generation takes its place", async () => {
+  const first = await newGeneration();
+  const second = { ...first, generation: 2 };
+  await fillGeneration(first, { title: "Old", texts: ["one"] });
+  await opened.database.transaction((tx) => publishGeneration(tx, first));
+  await fillGeneration(second, { title: "New", texts: ["one", "two"] });
+  expect(await getDocument(opened.database, first)).toMatchObject({ title: "Old", page_count: 1 });
+  expect([await findTitle(opened.database, first), await findTitle(opened.database, second)]).toEqual(["Old", "New"]);
+  await opened.database.transaction((tx) => publishGeneration(tx, second));
+  expect(await getDocument(opened.database, first)).toMatchObject({ title: "New", page_count: 2 });
+});
+
+test("a generation without a title takes the one of before away", async () => {
+  const first = await newGeneration();
+  const second = { ...first, generation: 2 };
+  await fillGeneration(first, { title: "Old", texts: ["one"] });
+  await opened.database.transaction((tx) => publishGeneration(tx, first));
+  await fillGeneration(second, { title: null, texts: ["one"] });
+  await opened.database.transaction((tx) => publishGeneration(tx, second));
+  expect(await getDocument(opened.database, first)).toMatchObject({ title: null, page_count: 1 });
+});
+
+/** Pages, a chunk for each, and their vectors. */
+async function fillGeneration(
+  generation: { document_id: string; user_id: string; generation: number },
+  { title, texts }: { title: string | null; texts: string[] },
+): Promise<void> {
+  const pages = texts.map((text, index) => ({ page_number: index + 1, text }));
+  const chunks = chunksOf(generation, texts);
+  const embeddings = chunks.map((chunk) => ({ chunk_id: chunk.chunk_id, vector: vectorOf(1) }));
+  await replacePages(opened.database, generation, { title, pages });
+  await replaceChunks(opened.database, generation, { chunker, chunks });
+  await storeEmbeddings(opened.database, generation, { model: "m", version: "1", embeddings });
+}
 
 test("storing pages again replaces them", async () => {
   const generation = await newGeneration();
@@ -198,13 +233,7 @@ test.each([
 test("publishing makes one generation live and removes the others", async () => {
   const first = await newGeneration();
   const second = { ...first, generation: 2 };
-  for (const generation of [first, second]) {
-    const chunks: NewChunk[] = chunksOf(generation, ["text"]);
-    await replacePages(opened.database, generation, { title: null, pages: [{ page_number: 1, text: "text" }] });
-    await replaceChunks(opened.database, generation, { chunker, chunks });
-    const embeddings = chunks.map((chunk) => ({ chunk_id: chunk.chunk_id, vector: vectorOf(1) }));
-    await storeEmbeddings(opened.database, generation, { model: "m", version: "1", embeddings });
-  }
+  for (const generation of [first, second]) await fillGeneration(generation, { title: null, texts: ["text"] });
   await opened.database.transaction((tx) => publishGeneration(tx, second));
   expect(await getDocument(opened.database, first)).toMatchObject({ live_generation: 2, chunk_count: 1 });
   expect(await chunkRows(first.document_id)).toEqual([expect.objectContaining({ generation: 2 })]);

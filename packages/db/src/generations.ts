@@ -1,6 +1,6 @@
 import { AppError } from "@pipeline/runtime";
 import { z } from "zod";
-import type { Queryable } from "./queryable.ts";
+import { maybeOne, type Queryable } from "./queryable.ts";
 import { removeOldFiles } from "./removals.ts";
 import { storableJson, storableText } from "./storable-text.ts";
 
@@ -13,7 +13,10 @@ export interface Generation {
 const pageRow = z.object({ page_number: z.number(), text: z.string() });
 export type PageRow = z.infer<typeof pageRow>;
 
-/** Replaces the generation's pages, and tells the document its title and page count. Behind a checkpoint's lock. */
+/**
+ * Replaces the generation's pages and its title. The document shows them once search sees the generation, and at once where
+ * it sees none. Behind a checkpoint's lock.
+ */
 export async function replacePages(
   tx: Queryable,
   generation: Generation,
@@ -23,20 +26,36 @@ export async function replacePages(
     generation.document_id,
     generation.generation,
   ]);
+  const title = input.title === null ? null : storableText(input.title);
   await tx.run(
-    `insert into ${tx.schema}.document_pages (document_id, generation, page_number, text)
-     select $1, $2, page_number, text from unnest($3::int[], $4::text[]) as p (page_number, text)`,
+    `insert into ${tx.schema}.document_pages (document_id, generation, page_number, text, title)
+     select $1, $2, page_number, text, case when nth = 1 then $5::text end
+     from unnest($3::int[], $4::text[]) with ordinality as p (page_number, text, nth)`,
     [
       generation.document_id,
       generation.generation,
       input.pages.map((page) => page.page_number),
       input.pages.map((page) => storableText(page.text)),
+      title,
     ],
   );
   await tx.run(
-    `update ${tx.schema}.documents set title = $2, page_count = $3, updated_at = now() where document_id = $1`,
-    [generation.document_id, input.title === null ? null : storableText(input.title), input.pages.length],
+    `update ${tx.schema}.documents set title = $2::text, page_count = $3::int, updated_at = now()
+     where document_id = $1 and live_generation is null and (title, page_count) is distinct from ($2::text, $3::int)`,
+    [generation.document_id, title, input.pages.length],
   );
+}
+
+/** What the generation's pages are titled. */
+export async function findTitle(db: Queryable, { document_id, generation }: Generation): Promise<string | null> {
+  const titled = await maybeOne(
+    db,
+    z.object({ title: z.string() }),
+    `select title from ${db.schema}.document_pages
+     where document_id = $1 and generation = $2 and title is not null limit 1`,
+    [document_id, generation],
+  );
+  return titled?.title ?? null;
 }
 
 export function listPages(db: Queryable, generation: Generation): Promise<PageRow[]> {
@@ -169,13 +188,18 @@ export async function dropGenerations(
 }
 
 /**
- * Makes the generation the one that search sees and removes every other with the files of earlier uploads, in the caller's transaction. Throws
- * `generation_incomplete` (kind internal) where a chunk still lacks its vector, or there are no chunks.
+ * Makes the generation the one that search sees and the document shows, and removes every other with the files of earlier
+ * uploads, in the caller's transaction. Throws `generation_incomplete` (kind internal) where a chunk still lacks its
+ * vector, or there are no chunks.
  */
 export async function publishGeneration(tx: Queryable, generation: Generation): Promise<void> {
   const key = [generation.document_id, generation.generation];
   const published = await tx.run(
-    `update ${tx.schema}.documents set live_generation = $2, updated_at = now()
+    `update ${tx.schema}.documents
+     set live_generation = $2, updated_at = now(),
+         title = (select p.title from ${tx.schema}.document_pages p
+           where p.document_id = $1 and p.generation = $2 and p.title is not null limit 1),
+         page_count = (select count(*)::int from ${tx.schema}.document_pages where document_id = $1 and generation = $2)
      where document_id = $1
        and exists (select from ${tx.schema}.document_chunks where document_id = $1 and generation = $2)
        and not exists (

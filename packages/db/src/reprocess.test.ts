@@ -180,6 +180,44 @@ test("a reprocessing that fails or is cancelled leaves the old generation search
   expect(await textsFound(document.user_id)).toEqual(["one", "two"]);
 });
 
+test("a reprocessing shows its title and page count when it is published, and not if it fails", async () => {
+  const document = await complete();
+  const texts = ["one", "two"];
+  await opened.database.run("update upload_pipeline.document_pages set title = 'Old' where document_id = $1", [
+    document.document_id,
+  ]);
+  await opened.database.run("update upload_pipeline.documents set title = 'Old' where document_id = $1", [
+    document.document_id,
+  ]);
+  const shown = async () => {
+    const { title, page_count } = await getDocument(opened.database, document);
+    return { title, page_count };
+  };
+  const first = await reprocess(document, "parse");
+  const hold = await holdNow(opened.database, first.job_id);
+  const second = { document_id: document.document_id, user_id: document.user_id, generation: 2 };
+  const pages = texts.map((text, index) => ({ page_number: index + 1, text }));
+  await opened.database.transaction(async (tx) => {
+    await advanceJobs(tx, [step(hold, "parsing")]);
+    await replacePages(tx, second, { title: "New", pages });
+    await advanceJobs(tx, [step(hold, "parsed")]);
+    await replacePages(tx, second, { title: "New", pages });
+  });
+  expect(await shown()).toEqual({ title: "Old", page_count: 1 });
+  await cancelJob(opened.database, { job_id: first.job_id, correlation_id: "x" });
+  expect(await shown()).toEqual({ title: "Old", page_count: 1 });
+  // The pages of the one that failed are the newest, and copied with their title.
+  await reprocess(document, "plan_chunks");
+  const third = { ...second, generation: 3 };
+  const chunks = chunksOf(third, texts);
+  const embeddings = chunks.map(({ chunk_id }) => ({ chunk_id, vector: vectorOf(1) }));
+  await replaceChunks(opened.database, third, { chunker: { name: "test", version: "2" }, chunks });
+  await storeEmbeddings(opened.database, third, { model: "test-model", version: "1", embeddings });
+  expect(await shown()).toEqual({ title: "Old", page_count: 1 });
+  await opened.database.transaction((tx) => publishGeneration(tx, third));
+  expect(await shown()).toEqual({ title: "New", page_count: 2 });
+});
+
 test("copied passages keep their text and place, and get ids of their own", async () => {
   const document = await complete(["a", "b", "c"]);
   await reprocess(document, "embed");

@@ -198,8 +198,8 @@ interface Copy {
 
 async function copyRows(tx: Queryable, copy: Copy): Promise<void> {
   const pageCount = await tx.run(
-    `insert into ${tx.schema}.document_pages (document_id, generation, page_number, text)
-     select document_id, $3, page_number, text from ${tx.schema}.document_pages
+    `insert into ${tx.schema}.document_pages (document_id, generation, page_number, text, title)
+     select document_id, $3, page_number, text, title from ${tx.schema}.document_pages
      where document_id = $1 and generation = $2`,
     [copy.document_id, copy.source, copy.generation],
   );

@@ -2,8 +2,8 @@ import { embeddingText } from "@pipeline/chunking";
 import {
   type Claim,
   countChunks,
+  findTitle,
   findToldTokens,
-  getDocument,
   listUnembeddedChunks,
   type Queryable,
   recordLostSpend,
@@ -34,7 +34,7 @@ const LARGEST_BATCH = 256;
 export async function embed(job: Claim, context: StageContext): Promise<StageOutcome> {
   const { database, embedder } = context;
   const { model } = embedder;
-  const { title } = await getDocument(database, job);
+  const title = await findTitle(database, job);
   const { chunk_count, embedded_count } = await countChunks(database, job, model);
   const refused: Refused[] = [];
   let done = embedded_count;
