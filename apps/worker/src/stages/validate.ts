@@ -1,4 +1,4 @@
-import { type Claim, getDocument, listPages, replacePages } from "@pipeline/db";
+import { type Claim, findTitle, listPages, replacePages } from "@pipeline/db";
 import { normalisePages } from "@pipeline/parsing";
 import { AppError } from "@pipeline/runtime";
 import { boundNotes } from "../bound-notes.ts";
@@ -12,8 +12,7 @@ export async function validate(job: Claim, { database }: StageContext): Promise<
     throw new AppError({ kind: "internal", code: "pages_missing", message: "The parsed pages are missing." });
   }
   const { pages, notes } = normalisePages({ pages: stored, format: requireFormat(job.mime) });
-  // The claim may be older than the parse that found the title.
-  const { title } = await getDocument(database, job);
+  const title = await findTitle(database, job);
   const characterCount = pages.reduce((sum, page) => sum + page.text.length, 0);
   return {
     kind: "advance",
