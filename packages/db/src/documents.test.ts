@@ -30,7 +30,10 @@ test("a document shows its newest job and its live passages", async () => {
     chunk_count: 2,
     live_generation: 1,
     page_count: 1,
+    embed_model: "test-model",
   });
+  const { document } = await createUpload(opened.database);
+  expect(await getDocument(opened.database, document)).toMatchObject({ chunk_count: 0, embed_model: null });
 });
 
 test("another user's document and job are as if they were not there", async () => {

@@ -11,6 +11,8 @@ export const documentWithJobRow = documentRow.extend({
   last_error: lastErrorRow.nullable(),
   /** Chunks of the live generation; 0 until one is complete. */
   chunk_count: z.number(),
+  /** That made the vectors of the live generation; null until one is complete. */
+  embed_model: z.string().nullable(),
 });
 export type DocumentWithJob = z.infer<typeof documentWithJobRow>;
 
@@ -29,12 +31,12 @@ export async function getDocument(
   return document;
 }
 
-/** Where a page of documents ended. */
-export interface DocumentCursor {
 export function documentNotFound(): AppError {
   return new AppError({ kind: "not_found", code: "document_not_found", message: "There is no such document." });
 }
 
+/** Where a page of documents ended. */
+export interface DocumentCursor {
   created_at: Date;
   document_id: string;
 }
@@ -103,7 +105,9 @@ export function findDocumentBehind(
 function selectDocuments(db: Queryable): string {
   return `select ${DOCUMENT_COLUMNS}, j.job_id, j.state, j.last_error,
       (select count(*)::int from ${db.schema}.document_chunks c
-       where c.document_id = d.document_id and c.generation = d.live_generation) as chunk_count
+       where c.document_id = d.document_id and c.generation = d.live_generation) as chunk_count,
+      (select c.embed_model from ${db.schema}.document_chunks c
+       where c.document_id = d.document_id and c.generation = d.live_generation order by c.ordinal limit 1) as embed_model
     from ${db.schema}.documents d
     left join lateral (
       select job_id, state, last_error from ${db.schema}.upload_jobs

@@ -106,6 +106,7 @@ test("only vectors of the asked model are compared", async () => {
   expect(await textsFor(made.user_id, { model: "other-model" })).toEqual([]);
   const scope = { user_id: made.user_id, documentIds: undefined, metadata: undefined };
   expect(await hasOtherModels(opened.database, { ...scope, model: "other-model" })).toBe(true);
+  expect(await hasOtherModels(opened.database, { ...scope, model: "new-model" })).toBe(true);
   const old = { ...scope, model: "old-model", documentIds: [made.document_id] };
   expect(await hasOtherModels(opened.database, old)).toBe(false);
   expect(await hasOtherModels(opened.database, { ...scope, user_id: randomUUID(), model: "x" })).toBe(false);

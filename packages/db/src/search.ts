@@ -91,24 +91,30 @@ export function searchChunks(db: Queryable, query: ChunkQuery): Promise<FoundChu
   );
 }
 
-/** Whether searchable chunks in this scope were embedded by another model, so that a search by this one cannot see them. */
+/**
+ * Whether documents in this scope were embedded by another model, so that a search by this one cannot see them. Looks at
+ * the first passage of each: the vectors of a generation are of one model.
+ */
 export async function hasOtherModels(
   db: Queryable,
   scope: Pick<ChunkQuery, "user_id" | "model" | "documentIds" | "metadata">,
 ): Promise<boolean> {
   const found = await db.run(
     `select from ${db.schema}.documents d
-     where d.user_id = $1 and d.live_generation is not null
-       and ($3::uuid[] is null or d.document_id = any ($3)) and ($4::jsonb is null or d.metadata @> $4)
-       and exists (select from ${db.schema}.document_chunks c
-                   where c.user_id = $1 and c.document_id = d.document_id and c.generation = d.live_generation
-                     and c.embed_model <> $2)
+     cross join lateral (
+       -- by itself, so that no plan reads all the user's passages for it
+       select c.embed_model from ${db.schema}.document_chunks c
+       where c.document_id = d.document_id and c.generation = d.live_generation and c.ordinal = 0
+       offset 0
+     ) first
+     where d.user_id = $1 and ($3::uuid[] is null or d.document_id = any ($3))
+       and ($4::jsonb is null or d.metadata @> $4) and first.embed_model <> $2
      limit 1`,
     [
       scope.user_id,
       scope.model,
       scope.documentIds ? [...scope.documentIds] : null,
-      scope.metadata ? JSON.stringify(scope.metadata) : null,
+      scope.metadata ? storableJson(scope.metadata) : null,
     ],
   );
   return found > 0;

@@ -19,7 +19,9 @@ export const documentBody = z
     last_error: lastErrorRow.nullable(),
     title: z.string().nullable(),
     page_count: z.number().nullable(),
-    /** Passages that search can find; 0 until the document is complete. */
+    /** Whether search finds passages of it: once a job is complete, and while the model that embedded it is the one asked. */
+    is_searchable: z.boolean(),
+    /** Passages of what was complete last; 0 until a job is. */
     chunk_count: z.number(),
     metadata: z.record(z.string(), z.unknown()),
     created_at: isoTime,
@@ -28,7 +30,16 @@ export const documentBody = z
   .meta({ id: "Document" });
 export type DocumentBody = z.output<typeof documentBody>;
 
-export function presentDocument(document: DocumentWithJob): DocumentBody {
-  const { file_sha256, processing_status, user_id: _, raw_path: __, live_generation: ___, ...facts } = document;
-  return { ...facts, sha256: file_sha256, status: processing_status };
+/** `model` embeds the questions. */
+export function presentDocument(document: DocumentWithJob, model: string): DocumentBody {
+  const {
+    file_sha256,
+    processing_status,
+    embed_model,
+    user_id: _,
+    raw_path: __,
+    live_generation: ___,
+    ...facts
+  } = document;
+  return { ...facts, sha256: file_sha256, status: processing_status, is_searchable: embed_model === model };
 }

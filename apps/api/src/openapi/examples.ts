@@ -56,6 +56,7 @@ export const COMPLETE_DOCUMENT = {
   last_error: null,
   title: "Your benefits",
   page_count: 42,
+  is_searchable: true,
   chunk_count: 118,
   metadata: METADATA,
   created_at: CREATED_AT,

@@ -12,7 +12,7 @@ const statusBody = z.object({
   status: z.enum(STATUSES),
   state: z.enum(STATES).nullable(),
   last_error: lastErrorRow.nullable(),
-  /** Whether search finds passages of it; it does, also while a later job is under way. */
+  /** Whether search finds passages of it; it does while a later job is under way too, but not if another model embedded it. */
   is_searchable: z.boolean(),
   chunk_count: z.number(),
   updated_at: isoTime,
@@ -21,7 +21,7 @@ const statusBody = z.object({
 });
 
 /** How far a document is. */
-export const getDocumentStatus: FastifyPluginAsyncZod<ApiDependencies> = async (app, { database }) => {
+export const getDocumentStatus: FastifyPluginAsyncZod<ApiDependencies> = async (app, { database, embedder }) => {
   app.route({
     method: "GET",
     url: "/documents/:document_id/status",
@@ -30,14 +30,14 @@ export const getDocumentStatus: FastifyPluginAsyncZod<ApiDependencies> = async (
       const asked = { user_id: request.userId, document_id: request.params.document_id };
       const document = await getDocument(database, asked);
       const job = await findNewestJob(database, asked);
-      const { document_id, processing_status, live_generation, chunk_count, updated_at } = document;
+      const { document_id, processing_status, embed_model, chunk_count, updated_at } = document;
       return {
         document_id,
         // The job was read last: where the two differ, it knows better.
         status: job?.status ?? processing_status,
         state: job?.state ?? null,
         last_error: job?.last_error ?? null,
-        is_searchable: live_generation !== null,
+        is_searchable: embed_model === embedder.model,
         chunk_count,
         updated_at,
         job: job ? presentJob(job) : null,

@@ -25,7 +25,7 @@ const documentsQuery = z.strictObject({
 const documentsBody = z.object({ documents: z.array(documentBody), next_cursor: z.string().nullable() });
 
 /** The user's documents, newest first. */
-export const listDocumentsRoute: FastifyPluginAsyncZod<ApiDependencies> = async (app, { database }) => {
+export const listDocumentsRoute: FastifyPluginAsyncZod<ApiDependencies> = async (app, { database, embedder }) => {
   app.route({
     method: "GET",
     url: "/documents",
@@ -41,7 +41,8 @@ export const listDocumentsRoute: FastifyPluginAsyncZod<ApiDependencies> = async 
       const upTo = isFiltered ? await findDocumentBehind(database, { ...place, steps: MOST_LOOKED_AT }) : undefined;
       const found = await listDocuments(database, { ...place, filter, upTo, limit: limit + 1 });
       const { rows, last = upTo } = pageOf(found, limit);
-      return { documents: rows.map(presentDocument), next_cursor: last ? encodeDocumentCursor(last) : null };
+      const documents = rows.map((document) => presentDocument(document, embedder.model));
+      return { documents, next_cursor: last ? encodeDocumentCursor(last) : null };
     },
   });
 };

@@ -135,6 +135,7 @@ describe("GET /documents/:id", () => {
       last_error: null,
       title: "Booklet",
       page_count: 1,
+      is_searchable: true,
       chunk_count: 2,
       metadata: { year: 2026 },
       created_at: ISO_TIME,

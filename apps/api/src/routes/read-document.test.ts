@@ -71,6 +71,25 @@ describe("GET /documents/:id/status", () => {
     });
   });
 
+  it("does not call a document searchable that another model embedded, nor do the others that show it", async () => {
+    const user = randomUUID();
+    const { document_id } = await complete(user);
+    const paths = [`/documents/${document_id}/status`, `/documents/${document_id}`, "/documents"];
+    const ask = async () => {
+      const bodies = [];
+      for (const path of paths) bodies.push((await api.call({ path, user })).body);
+      return bodies;
+    };
+    const seen = { is_searchable: true, chunk_count: 3 };
+    expect(await ask()).toMatchObject([seen, seen, { documents: [seen] }]);
+    await api.database.run(
+      `update ${api.database.schema}.document_chunks set embed_model = 'other' where document_id = $1`,
+      [document_id],
+    );
+    const unseen = { is_searchable: false, chunk_count: 3 };
+    expect(await ask()).toMatchObject([unseen, unseen, { documents: [unseen] }]);
+  });
+
   it("tells why a document failed", async () => {
     const user = randomUUID();
     const { job } = await createUpload(api.database, { user_id: user });

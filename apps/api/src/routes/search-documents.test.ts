@@ -77,7 +77,11 @@ describe("POST /search", () => {
     const query = "What is the deductible for hospital stays?";
     expect(await findTexts({ query, token_budget: 59 })).toEqual([CLAIMS]);
     expect(await findTexts({ query, token_budget: 89 })).toEqual([DEDUCTIBLE]);
-    expect((await search({ query, token_budget: 29 })).body).toEqual({ results: [], used_tokens: 0 });
+    expect((await search({ query, token_budget: 29 })).body).toEqual({
+      results: [],
+      used_tokens: 0,
+      other_model_documents: false,
+    });
   });
 
   it("keeps to the limit and the threshold asked for", async () => {
@@ -119,6 +123,14 @@ describe("POST /search", () => {
     );
     const answer = await search({ query: "dental treatment" }, other);
     expect(problemOf(answer)).toMatchObject({ status: 409, code: "embedding_model_mismatch" });
+    const seen = await completeDocument(api.database, { user_id: other, passages });
+    const found = await search({ query: "dental treatment" }, other);
+    expect(found).toMatchObject({
+      status: 200,
+      body: { results: [{ document_id: seen.document_id }], other_model_documents: true },
+    });
+    const within = await search({ query: "dental treatment", document_ids: [seen.document_id] }, other);
+    expect(within.body).toMatchObject({ results: [{ document_id: seen.document_id }], other_model_documents: false });
   });
 
   it("takes questions of any script and of no words", async () => {

@@ -25,7 +25,12 @@ const searchResult = z.object({
   token_count: z.number(),
 });
 
-const searchBody = z.object({ results: z.array(searchResult), used_tokens: z.number() });
+const searchBody = z.object({
+  results: z.array(searchResult),
+  used_tokens: z.number(),
+  /** Documents in scope were left out, because another model than the one asked embedded them. */
+  other_model_documents: z.boolean(),
+});
 
 /** The user's passages nearest to a question, with where they stand. Only what was complete once is found. */
 export const searchDocuments: FastifyPluginAsyncZod<ApiDependencies> = async (app, dependencies) => {
@@ -53,9 +58,10 @@ export const searchDocuments: FastifyPluginAsyncZod<ApiDependencies> = async (ap
         threshold: threshold ?? search.threshold,
         limit: limit ?? search.maxChunks,
       });
-      if (found.length === 0 && (await hasOtherModels(database, scope))) throw modelMismatch();
+      const other_model_documents = await hasOtherModels(database, scope);
+      if (found.length === 0 && other_model_documents) throw modelMismatch();
       const { kept, used_tokens } = fitTokenBudget(found, token_budget ?? search.tokenBudget);
-      return { results: kept.map(presentResult), used_tokens };
+      return { results: kept.map(presentResult), used_tokens, other_model_documents };
     },
   });
 };

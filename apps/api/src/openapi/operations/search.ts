@@ -10,7 +10,8 @@ export const searchOperations: Operations = {
     summary: "Passages nearest to a question",
     description:
       "Only complete documents of the caller are searched. No result is below `threshold`, and results that do not fit " +
-      "`token_budget` are left out. `metadata` keeps documents whose metadata contains it.",
+      "`token_budget` are left out. `metadata` keeps documents whose metadata contains it. `other_model_documents` tells of " +
+      "documents that were left out because another model embedded them; where nothing is found besides, that is 409.",
     codes: [
       "embedding_model_mismatch",
       "budget_exhausted",
@@ -43,6 +44,7 @@ export const searchOperations: Operations = {
             },
           ],
           used_tokens: 12,
+          other_model_documents: false,
         },
       },
     },
