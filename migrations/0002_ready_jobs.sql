@@ -41,6 +41,8 @@ drop index upload_jobs_claimable, upload_jobs_leased, upload_jobs_one_active, up
 create index upload_jobs_due on upload_jobs (due_at) where due_at is not null;
 alter table upload_jobs add column is_dead_letter boolean not null generated always as (state = 'deadletter') stored;
 create index upload_jobs_dead on upload_jobs (seq) where is_dead_letter;
+-- for lists of everybody's jobs, newest first; it changes as little as upload_jobs_by_user
+create index upload_jobs_by_age on upload_jobs (created_at);
 
 create function follow_job() returns trigger
 language plpgsql
