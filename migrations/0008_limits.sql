@@ -9,12 +9,15 @@ create table upload_counts (
   day_count integer not null check (day_count >= 0),
   -- at least as many as the user's jobs that are not at their end: raised when one begins or is revived, but not lowered at
   -- its end, which would cost every job one more write. Counted anew when it reaches the limit.
-  active_at_most integer not null check (active_at_most >= 0)
+  active_at_most integer not null check (active_at_most >= 0),
+  -- none of the user's jobs made before is under way: where counting begins. As exact as created_at.
+  active_since timestamptz(3) not null
 ) with (fillfactor = 50);
-insert into upload_counts (user_id, day, day_count, active_at_most)
+insert into upload_counts (user_id, day, day_count, active_at_most, active_since)
 select user_id, (now() at time zone 'utc')::date,
   count(*) filter (where created_at >= date_trunc('day', now(), 'utc')),
-  count(*) filter (where state not in ('done', 'deadletter', 'cancelled'))
+  count(*) filter (where state not in ('done', 'deadletter', 'cancelled')),
+  coalesce(min(created_at) filter (where state not in ('done', 'deadletter', 'cancelled')), now())
 from upload_jobs group by user_id;
 
 -- Requests of a minute, by user or address. What a crash loses was about to be forgotten, so nothing of it is logged.
@@ -55,9 +58,10 @@ security definer
 set search_path from current
 as $$
 begin
-  insert into upload_counts as c (user_id, day, day_count, active_at_most)
-  values (new.user_id, (now() at time zone 'utc')::date, 0, 1)
-  on conflict (user_id) do update set active_at_most = c.active_at_most + 1;
+  insert into upload_counts as c (user_id, day, day_count, active_at_most, active_since)
+  values (new.user_id, (now() at time zone 'utc')::date, 0, 1, new.created_at)
+  on conflict (user_id) do update
+    set active_at_most = c.active_at_most + 1, active_since = least(c.active_since, excluded.active_since);
   return null;
 end
 $$;

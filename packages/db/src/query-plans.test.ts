@@ -4,20 +4,28 @@ import { z } from "zod";
 import { advanceJobs } from "./checkpoints.ts";
 import { listDocuments } from "./documents.ts";
 import { claimJobs } from "./claims.ts";
+import { listJobs } from "./job-list.ts";
 import { promoteDueJobs, rescueJobs } from "./queue.ts";
 import { redriveJobs } from "./redrive.ts";
 import type { Queryable } from "./queryable.ts";
+import { hasOtherModels } from "./search.ts";
 import {
   captureStatement,
+  createCompleteDocument,
   createSession,
   discardedRows,
   explainGeneric,
   openFunction,
   openTestDatabase,
   queueInBulk,
+  uploadPromise,
+  vectorOf,
   type PlanNode,
   type TestDatabase,
 } from "./testing/index.ts";
+import { readUploadUsage } from "./upload-counts.ts";
+import { registerUploadWithin } from "./uploads.ts";
+import { listUserJobs } from "./user-jobs.ts";
 
 let opened: TestDatabase;
 beforeAll(async () => {
@@ -41,6 +49,13 @@ function indexesOf(nodes: readonly PlanNode[]): unknown[] {
 /** Nodes that read this table from its first page to its last. */
 function scansOf(nodes: readonly PlanNode[], table: string): PlanNode[] {
   return nodes.filter((node) => node["Node Type"] === "Seq Scan" && node["Relation Name"] === table);
+}
+
+/** Rows of a table that were fetched, over all loops, those thrown away included. */
+function rowsRead(nodes: readonly PlanNode[], table: string): number {
+  const scans = nodes.filter((node) => node["Relation Name"] === table);
+  const kept = scans.reduce((sum, node) => sum + Number(node["Actual Rows"]) * Number(node["Actual Loops"]), 0);
+  return kept + discardedRows(scans);
 }
 
 /** When the planner last looked, the table was as the first step left it; then it became as the second leaves it. */
@@ -125,6 +140,78 @@ test("a page of documents is read from its index and looks up no more jobs than 
   expect(nodes.filter((node) => node["Node Type"] === "Sort" && Number(node["Actual Rows"]) > 10)).toEqual([]);
   const jobs = nodes.filter((node) => node["Relation Name"] === "upload_jobs");
   for (const node of jobs) expect(node["Actual Loops"]).toBeLessThanOrEqual(10);
+});
+
+test("a list of everybody's jobs reads no more of them than it shows", async () => {
+  await fill();
+  await opened.database.run(
+    "update upload_pipeline.upload_jobs set created_at = '2026-01-01'::timestamptz + seq * interval '1 second'",
+  );
+  await analyze();
+  const before = { created_at: new Date("2027-01-01T00:00:00Z"), job_id: randomUUID() };
+  const asked = { filter: {}, before, limit: 10 };
+  const statement = await captureStatement(schema, (probe) => listJobs(probe, asked));
+  const nodes = await explainGeneric(opened.database, {
+    ...statement,
+    settings: ["plan_cache_mode=force_custom_plan"],
+  });
+  expect(indexesOf(nodes)).toContain("upload_jobs_by_age");
+  expect(rowsRead(nodes, "upload_jobs")).toBeLessThanOrEqual(20);
+});
+
+test("a list of one document's jobs reads no others", async () => {
+  const user_id = randomUUID();
+  await queueInBulk(opened.database, { user_id, count: BATCH });
+  await analyze();
+  const [document] = await listDocuments(opened.database, { user_id, before: undefined, limit: 1 });
+  const asked = { user_id, filter: { document_id: document?.document_id }, before: undefined, limit: 10 };
+  const statement = await captureStatement(schema, (probe) => listUserJobs(probe, asked));
+  const nodes = await explainGeneric(opened.database, {
+    ...statement,
+    settings: ["plan_cache_mode=force_custom_plan"],
+  });
+  expect(indexesOf(nodes)).toEqual(["upload_jobs_generation"]);
+  expect(rowsRead(nodes, "upload_jobs")).toBe(1);
+});
+
+test("to count a user's jobs under way those that ended before the last count are not read", async () => {
+  const user_id = randomUUID();
+  await fill();
+  await queueInBulk(opened.database, { user_id, count: BATCH });
+  await opened.database.transaction(async (tx) => {
+    await tx.run("set local session_replication_role = replica");
+    await tx.run("update upload_pipeline.upload_jobs set state = 'cancelled', finished_at = now()");
+    await tx.run("delete from upload_pipeline.ready_jobs");
+  });
+  await analyze();
+  // Every one of them counted until now.
+  const allowance = { maxPerDay: 2 * BATCH, maxInFlight: 1 };
+  await registerUploadWithin(opened.database, uploadPromise({ user_id }), allowance);
+  const statement = await captureStatement(schema, (probe) => readUploadUsage(probe, user_id).catch(() => undefined));
+  const nodes = await explainGeneric(opened.database, statement);
+  expect(rowsRead(nodes, "upload_jobs")).toBe(1);
+  expect(discardedRows(nodes)).toBe(0);
+});
+
+test("whether another model embedded some documents is seen by one passage of each", async () => {
+  const user_id = randomUUID();
+  const passages = Array.from({ length: 20 }, (_, index) => ({
+    text: `Passage ${index}.`,
+    vector: vectorOf(index + 1),
+  }));
+  for (let index = 0; index < 5; index += 1) {
+    await createCompleteDocument(opened.database, { passages, upload: { user_id } });
+  }
+  const scope = { user_id, model: "test-model", documentIds: undefined, metadata: undefined };
+  for (const prepare of [
+    () => Promise.resolve(0),
+    () => opened.database.run("analyze upload_pipeline.document_chunks"),
+  ]) {
+    await prepare();
+    const statement = await captureStatement(schema, (probe) => hasOtherModels(probe, scope));
+    const nodes = await explainGeneric(opened.database, statement);
+    expect(rowsRead(nodes, "document_chunks")).toBe(5);
+  }
 });
 
 test("claims and ends of jobs touch no index", async () => {

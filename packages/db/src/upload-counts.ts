@@ -22,11 +22,11 @@ export const UNLIMITED: UploadAllowance = { maxInFlight: 2_147_483_646, maxPerDa
  */
 export function countOneUpload(schema: string, input: { source: string; perDay: string; inFlight: string }): string {
   return `counted as (
-       insert into ${schema}.upload_counts as c (user_id, day, day_count, active_at_most)
-       select user_id, (now() at time zone 'utc')::date, 1, 1 from ${input.source}
+       insert into ${schema}.upload_counts as c (user_id, day, day_count, active_at_most, active_since)
+       select user_id, (now() at time zone 'utc')::date, 1, 1, now() from ${input.source}
        on conflict (user_id) do update set
          day = excluded.day, day_count = case when c.day = excluded.day then c.day_count + 1 else 1 end,
-         active_at_most = c.active_at_most + 1
+         active_at_most = c.active_at_most + 1, active_since = least(c.active_since, excluded.active_since)
        returning day_count, active_at_most
      ), ${permit(schema, input)}`;
 }
@@ -107,7 +107,10 @@ export async function withFreshCount<T>(
 /** Others may take what a new count found, and their jobs end again. */
 const MAX_ATTEMPTS = 3;
 
-/** Counts the user's jobs that are not at their end; nobody begins one meanwhile. */
+/**
+ * Counts the user's jobs that are not at their end, from the oldest that was under way at the last count; nobody begins one
+ * meanwhile.
+ */
 function recount(database: Database, userId: string): Promise<number> {
   return database.transaction(async (tx) => {
     // In a statement before the one that counts, which so sees what those that held the lock have committed.
@@ -115,13 +118,19 @@ function recount(database: Database, userId: string): Promise<number> {
     const { active_at_most } = await one(
       tx,
       z.object({ active_at_most: z.number() }),
-      `update ${tx.schema}.upload_counts set active_at_most = ${countActive(tx.schema)} where user_id = $1
-       returning active_at_most`,
+      `update ${tx.schema}.upload_counts c
+       set (active_at_most, active_since) = (
+         select count(*)::int, coalesce(min(j.created_at), now()) from ${tx.schema}.upload_jobs j
+         where j.user_id = c.user_id and j.created_at >= c.active_since and ${IS_ACTIVE})
+       where c.user_id = $1
+       returning c.active_at_most`,
       [userId],
     );
     return active_at_most;
   });
 }
+
+const IS_ACTIVE = `j.state not in (${TERMINAL_STATES.map((state) => `'${state}'`).join(", ")})`;
 
 const usageRow = z.object({ in_flight: z.number(), today: z.number(), resets_at: z.date() });
 
@@ -130,14 +139,12 @@ export function readUploadUsage(db: Queryable, userId: string): Promise<z.infer<
   return one(
     db,
     usageRow,
-    `select ${countActive(db.schema)} as in_flight, date_trunc('day', now(), 'utc') + interval '1 day' as resets_at,
+    `select (select count(*)::int from ${db.schema}.upload_jobs j
+         where j.user_id = $1 and ${IS_ACTIVE} and j.created_at >= coalesce(
+           (select active_since from ${db.schema}.upload_counts where user_id = $1), '-infinity')) as in_flight,
+       date_trunc('day', now(), 'utc') + interval '1 day' as resets_at,
        coalesce((select day_count from ${db.schema}.upload_counts
          where user_id = $1 and day = (now() at time zone 'utc')::date), 0) as today`,
     [userId],
   );
-}
-
-function countActive(schema: string): string {
-  const states = TERMINAL_STATES.map((state) => `'${state}'`).join(", ");
-  return `(select count(*)::int from ${schema}.upload_jobs where user_id = $1 and state not in (${states}))`;
 }
