@@ -15,6 +15,8 @@ export interface RequestSource {
   schemas: SchemaReader;
   /** Ids of rows that exist, whatever they are of. */
   ids: readonly string[];
+  /** Those of them with which the operation serves in the place of this path parameter. */
+  fittingIds: (parameter: string) => readonly string[];
   /** Tokens with which the operation serves. */
   token: string;
   badTokens: readonly string[];
@@ -65,33 +67,81 @@ const ODD_TEXTS = [
   "x".repeat(3_000),
 ];
 
+/** A third of them is right in every part: whether any succeeds is no matter of luck. */
 export function arbitraryRequest(named: NamedOperation, source: RequestSource): Arbitrary<RandomRequest> {
-  return fc
-    .record({
-      path: arbitraryPath(named, source),
-      query: arbitraryQuery(named, source),
-      headers: arbitraryHeaders(source),
-      body: arbitraryBody(named, source),
-    })
-    .map(({ path, query, headers, body }) => ({
-      method: named.method,
-      url: query === "" ? path : `${path}?${query}`,
-      headers: { ...headers, ...(body === undefined ? {} : { "content-type": body.type }) },
-      payload: body?.text,
-    }));
+  const parts = fc.oneof(
+    { weight: 1, arbitrary: rightParts(named, source) },
+    { weight: 2, arbitrary: randomParts(named, source) },
+  );
+  return parts.map(({ path, query, headers, body }) => ({
+    method: named.method,
+    url: query === "" ? path : `${path}?${query}`,
+    headers: { ...headers, ...(body === undefined ? {} : { "content-type": body.type }) },
+    payload: body?.text,
+  }));
 }
 
-function arbitraryPath({ path, operation }: NamedOperation, { ids }: RequestSource): Arbitrary<string> {
-  const segment = fc.oneof(
+interface RequestParts {
+  path: string;
+  query: string;
+  headers: Record<string, string>;
+  body: RandomBody | undefined;
+}
+
+function rightParts(named: NamedOperation, source: RequestSource): Arbitrary<RequestParts> {
+  return fc.record({
+    path: arbitraryPath(named, (name) => fc.constantFrom(...source.fittingIds(name))),
+    query: rightQuery(named, source),
+    headers: fc.constant({ authorization: `Bearer ${source.token}` }),
+    body: fc.constant(exampleBody(named)),
+  });
+}
+
+function randomParts(named: NamedOperation, source: RequestSource): Arbitrary<RequestParts> {
+  const segment = arbitrarySegment(source);
+  return fc.record({
+    path: arbitraryPath(named, () => segment),
+    query: arbitraryQuery(named, source),
+    headers: arbitraryHeaders(source),
+    body: arbitraryBody(named, source),
+  });
+}
+
+function arbitrarySegment({ ids }: RequestSource): Arbitrary<string> {
+  return fc.oneof(
     { weight: 5, arbitrary: fc.constantFrom(...ids) },
     { weight: 2, arbitrary: fc.uuid() },
     { weight: 2, arbitrary: fc.constantFrom(...ODD_SEGMENTS) },
     { weight: 1, arbitrary: fc.webSegment({ size: "large" }).filter((text) => !/^\.*$/.test(text)) },
   );
+}
+
+function arbitraryPath(
+  { path, operation }: NamedOperation,
+  segmentFor: (parameter: string) => Arbitrary<string>,
+): Arbitrary<string> {
   const names = parametersOf(operation).flatMap((parameter) => (parameter.in === "path" ? [parameter.name] : []));
   return fc
-    .tuple(...names.map(() => segment))
+    .tuple(...names.map(segmentFor))
     .map((values) => names.reduce((url, name, index) => url.replace(`{${name}}`, () => values[index] ?? ""), path));
+}
+
+/** None, or one parameter that its schema describes whole. What a free text may be, a cursor above all, it does not say. */
+function rightQuery({ operation }: NamedOperation, { schemas }: RequestSource): Arbitrary<string> {
+  const described = parametersOf(operation).filter(
+    ({ in: place, schema }) =>
+      place === "query" && (schema["type"] !== "string" || "pattern" in schema || "enum" in schema),
+  );
+  const pairs = described.map(({ name, schema }) =>
+    arbitraryOf(schema, schemas).map((value) => `${name}=${encode(String(value))}`),
+  );
+  return fc.oneof(fc.constant(""), ...pairs);
+}
+
+/** Types, names and numbers that fit together stand in no schema, but in the contract's example. */
+function exampleBody({ operation }: NamedOperation): RandomBody | undefined {
+  const example = operation.requestBody?.content["application/json"]?.example;
+  return example === undefined ? undefined : { text: JSON.stringify(example), type: "application/json" };
 }
 
 function arbitraryQuery({ operation }: NamedOperation, { schemas, ids }: RequestSource): Arbitrary<string> {

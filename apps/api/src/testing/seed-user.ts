@@ -11,6 +11,10 @@ export interface SeededUser {
   /** Those of them that search can find. */
   complete_ids: string[];
   job_ids: string[];
+  /** Those that ended without success, and can be retried. */
+  failed_job_ids: string[];
+  /** Those that have not ended, and can be cancelled. */
+  open_job_ids: string[];
   chunk_ids: string[];
   sha256s: string[];
 }
@@ -33,12 +37,16 @@ export async function seedUser(database: Database): Promise<SeededUser> {
   await claimJob(database, working.job.job_id);
   const queued = await createQueuedJob(database, { user_id });
   const waiting = await createUpload(database, { user_id });
-  const jobs = [...complete, ...[dead, cancelled, working, queued, waiting].map(({ job }) => job)];
+  const failed = [dead.job, cancelled.job];
+  const open = [working.job, queued.job, waiting.job];
+  const jobs = [...complete, ...failed, ...open];
   return {
     user_id,
     document_ids: jobs.map((job) => job.document_id),
     complete_ids: complete.map((each) => each.document_id),
     job_ids: jobs.map((job) => job.job_id),
+    failed_job_ids: failed.map((job) => job.job_id),
+    open_job_ids: open.map((job) => job.job_id),
     chunk_ids: await listColumn(database, { user_id, column: "chunk_id", table: "document_chunks" }),
     sha256s: await listColumn(database, { user_id, column: "file_sha256", table: "documents" }),
   };
