@@ -30,4 +30,8 @@ describe("countTokens", () => {
     expect(countTokens("a".repeat(2_000_000))).toBeGreaterThan(200_000);
     expect(countTokens(`x${"😀".repeat(50_000)}`)).toBe(1 + countTokens("😀") * 50_000);
   });
+
+  it("finishes a run that is longer than the stack of an expression holds", () => {
+    for (const unit of ["-", " ", "漢"]) expect(countTokens(`漢${unit.repeat(6_000_000)}.`)).toBeGreaterThan(10_000);
+  });
 });

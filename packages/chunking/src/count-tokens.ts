@@ -52,13 +52,26 @@ export function codePointBoundary(text: string, at: number): number {
   return isInsidePair ? at + 1 : at;
 }
 
+/** Runs are put together from parts: the stack of an expression overflows on a run of five million characters. */
 function* longRuns(text: string): Generator<{ start: number; end: number }> {
-  const run = /\p{L}+|\s+|[^\p{L}\s]+/gu;
+  const part = /\p{L}{1,1000}|\s{1,1000}|[^\p{L}\s]{1,1000}/gu;
   let start = 0;
-  while (run.test(text)) {
-    if (run.lastIndex - start > LONG_RUN) yield { start, end: run.lastIndex };
-    start = run.lastIndex;
+  let end = 0;
+  while (part.test(text)) {
+    const goesOn = end - start >= LONG_RUN && classAt(text, start) === classAt(text, end);
+    if (!goesOn) {
+      if (end - start > LONG_RUN) yield { start, end };
+      start = end;
+    }
+    end = part.lastIndex;
   }
+  if (end - start > LONG_RUN) yield { start, end };
+}
+
+function classAt(text: string, at: number): "letter" | "space" | "other" {
+  const character = String.fromCodePoint(text.codePointAt(at) ?? 0);
+  if (/\p{L}/u.test(character)) return "letter";
+  return /\s/u.test(character) ? "space" : "other";
 }
 
 function isHighSurrogate(unit: number): boolean {

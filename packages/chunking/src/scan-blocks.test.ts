@@ -39,6 +39,15 @@ describe("scanMarkdown", () => {
     expect(headingsOf("   # One\n\n    # Two")).toEqual([{ depth: 1, start: 0 }]);
   });
 
+  it("finishes lines that are longer than the stack of an expression holds", () => {
+    for (const start of ["```", "~~~", "- ```", "=", "  ", "- "]) {
+      for (const unit of ["a", " "]) {
+        const text = `${start}${unit.repeat(6_000_000)}漢`;
+        expect(scanMarkdown(text, 0).at(-1)?.range).toEqual({ start: 0, end: text.length });
+      }
+    }
+  });
+
   it("finds the headings that CommonMark finds", () => {
     fc.assert(
       fc.property(fc.array(line, { maxLength: 12 }), (lines) => {

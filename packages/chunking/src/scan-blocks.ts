@@ -130,8 +130,8 @@ function scanSetextHeading(input: { lines: Line[]; at: number; next: number; dep
 
 function setextDepth(line: Line | undefined): number | undefined {
   const text = line?.text ?? "";
-  if (/^ {0,3}=+[ \t]*$/u.test(text)) return 1;
-  return /^ {0,3}-+[ \t]*$/u.test(text) ? 2 : undefined;
+  if (/^ {0,3}=+[ \t]*$/.test(text)) return 1;
+  return /^ {0,3}-+[ \t]*$/.test(text) ? 2 : undefined;
 }
 
 function interruptsParagraph(lines: Line[], at: number): boolean {

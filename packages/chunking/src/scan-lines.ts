@@ -1,3 +1,5 @@
+// The expressions below are without the flag u where they repeat: with it their stack overflows on millions of characters.
+
 /** One line without its line break. `start` and `end` are offsets in the document, `indent` counts columns (tab = to the next 4). */
 export interface Line {
   text: string;
@@ -27,7 +29,7 @@ export function isBlank(line: Line | undefined): boolean {
 }
 
 export function isAtxHeading(line: Line | undefined): boolean {
-  return line !== undefined && line.indent < 4 && /^ {0,3}#{1,6}(?:[ \t]|$)/u.test(line.text);
+  return line !== undefined && line.indent < 4 && /^ {0,3}#{1,6}(?:[ \t]|$)/.test(line.text);
 }
 
 export function isThematicBreak(line: Line | undefined): boolean {
@@ -38,17 +40,17 @@ export function isThematicBreak(line: Line | undefined): boolean {
 
 /** True for a bullet or a number of at most nine digits, at any indent. */
 export function isListItem(line: Line | undefined): boolean {
-  return line !== undefined && /^[ \t]*(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)/u.test(line.text);
+  return line !== undefined && /^[ \t]*(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)/.test(line.text);
 }
 
 /** True at the opening of fenced code, at any indent: inside of a list item it is indented. */
 export function isFence(line: Line | undefined): boolean {
-  return line !== undefined && /^[ \t]*(?:`{3,}[^`]*|~{3,}.*)$/u.test(line.text);
+  return line !== undefined && /^[ \t]*(?:`{3,}[^`]*|~{3,}.*)$/.test(line.text);
 }
 
 /** True for "- ```": an item that begins with fenced code. */
 export function isItemWithFence(line: Line | undefined): boolean {
-  return isListItem(line) && /^[ \t]*\S+[ \t]+(?:`{3,}[^`]*|~{3,}.*)$/u.test(line?.text ?? "");
+  return isListItem(line) && /^[ \t]*\S+[ \t]+(?:`{3,}[^`]*|~{3,}.*)$/.test(line?.text ?? "");
 }
 
 /**
@@ -73,9 +75,9 @@ export function hasTableStart(lines: Line[], at: number): boolean {
 }
 
 function isDelimiterRow(text: string): boolean {
-  if (!/^[ \t]*[|:-]/u.test(text) || !text.includes("|") || /[^|:\- \t]/u.test(text)) return false;
+  if (!/^[ \t]*[|:-]/.test(text) || !text.includes("|") || /[^|:\- \t]/u.test(text)) return false;
   const cells = text.trim().replace(/^\|/u, "").replace(/\|$/u, "").split("|");
-  return cells.every((cell) => /^:?-+:?$/u.test(cell.trim()));
+  return cells.every((cell) => /^:?-+:?$/.test(cell.trim()));
 }
 
 function closesFence(line: Line | undefined, fence: string): boolean {
@@ -84,7 +86,7 @@ function closesFence(line: Line | undefined, fence: string): boolean {
 }
 
 function fenceMarker(text: string): string {
-  return /^[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(`{3,}|~{3,})/u.exec(text)?.[1] ?? "";
+  return /^[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(`{3,}|~{3,})/.exec(text)?.[1] ?? "";
 }
 
 function indentOf(text: string): number {
