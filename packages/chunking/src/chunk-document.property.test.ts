@@ -124,6 +124,12 @@ describe("any document", () => {
     expect(counterexample(documents(markdown), 250)).toBe("");
   });
 
+  it("keeps every promise where a chunk that gave up its overlap would fit into the next one's", () => {
+    const text = "```js\n\n\nthe\n===\n\n# 漢字\n \t\n- 10% the\n- e\u0301 the the";
+    const options = { maxTokens: 16, overlapTokens: 9, minTokens: 0 };
+    expect(chunkAndVerify({ pages: [{ page_number: 1, text }], markdown: true, options })).toHaveLength(3);
+  });
+
   it("keeps every promise on control characters, broken surrogates, scripts without spaces and long runs", () => {
     expect(counterexample(documents(nasty), 40)).toBe("");
   });

@@ -37,11 +37,14 @@ export function packUnits(content: string, units: readonly Unit[], options: Chun
   const packing: Packing = { content, units, sizes, options };
   const drafts: Draft[] = [];
   let fresh = 0;
+  let earliest = 0;
   while (fresh < units.length) {
-    const first = findOverlapStart(packing, fresh);
-    const { draft, next } = finishDraft(packing, fillSpan(packing, { first, fresh, next: fresh + 1 }));
+    const first = findOverlapStart(packing, { fresh, earliest });
+    const { draft, span } = finishDraft(packing, fillSpan(packing, { first, fresh, next: fresh + 1 }));
     drafts.push(draft);
-    fresh = next;
+    fresh = span.next;
+    // A chunk that held the whole of the one before would only repeat it.
+    earliest = span.first + 1;
   }
   return drafts;
 }
@@ -58,11 +61,11 @@ function gapTokens(gap: string): number {
   return gap.length <= 1 ? Number(gap === "\n") : countTokens(gap);
 }
 
-function findOverlapStart(packing: Packing, fresh: number): number {
+function findOverlapStart(packing: Packing, { fresh, earliest }: { fresh: number; earliest: number }): number {
   const { units, sizes, options } = packing;
   let room = Math.min(options.overlapTokens, options.maxTokens - (units[fresh]?.tokens ?? 0));
   let first = fresh;
-  while (first > 0 && units[first - 1]?.isOverlap === true) {
+  while (first > earliest && units[first - 1]?.isOverlap === true) {
     room -= sizes[first - 1] ?? 0;
     if (room < 0) break;
     first -= 1;
@@ -91,7 +94,7 @@ function* unitsFrom(units: readonly Unit[], first: number): Generator<Unit> {
 }
 
 /** Counts the real text. Sums are not exact; where it is above the limit, less goes into the chunk. */
-function finishDraft(packing: Packing, filled: Span): { draft: Draft; next: number } {
+function finishDraft(packing: Packing, filled: Span): { draft: Draft; span: Span } {
   const { content, options } = packing;
   let span = filled;
   let range = draftRange(packing.units, span);
@@ -106,7 +109,7 @@ function finishDraft(packing: Packing, filled: Span): { draft: Draft; next: numb
     range = { ...range, header: undefined };
     tokens = countTokens(draftText(content, range));
   }
-  return { draft: { ...range, tokens }, next: span.next };
+  return { draft: { ...range, tokens }, span };
 }
 
 /** First gives up the overlap, then the last units. */
