@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { AppError } from "@pipeline/runtime";
+import { boundTitle } from "./bound-title.ts";
 import { countFormat } from "./count-format.ts";
 import { damagedFile, parseMemoryLimit, parserCrashed, textTooLarge, tooManyPages } from "./parse-errors.ts";
 import type { ParseLimits } from "./parse-limits.ts";
@@ -32,7 +33,8 @@ async function parse(request: ParseRequest): Promise<ParsedDocument> {
     },
   });
   checkSize(document, request.limits);
-  return document;
+  // The whole text can be its title, and counts nowhere.
+  return { ...document, title: boundTitle(document.title) };
 }
 
 function checkSize(document: ParsedDocument, limits: ParseLimits): void {

@@ -81,6 +81,12 @@ test("text past the limit is refused, not cut", async () => {
   });
 });
 
+test("a title is cut before it leaves the parser's process", async () => {
+  const path = await files.write("title.html", `<html><title>${"long ".repeat(400_000)}</title><p>Text</p></html>`);
+  const { title } = await parseDocument({ path, format: "html" });
+  expect(title).toBe(`${"long ".repeat(99)}long`);
+});
+
 test("form feeds past the page limit are too_many_pages", async () => {
   const path = await files.write("pages.txt", "a\f".repeat(501));
   await expect(parseDocument({ path, format: "text" })).rejects.toMatchObject({

@@ -2,6 +2,7 @@
 export interface ParsedDocument {
   parser: string;
   parser_version: string;
+  /** See boundTitle. */
   title: string | null;
   pages: ParsedPage[];
   notes: ParseNote[];

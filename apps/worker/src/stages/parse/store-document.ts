@@ -1,5 +1,5 @@
 import { type Claim, type PageSource, type Queryable, replacePages, storePageSource } from "@pipeline/db";
-import type { ParsedDocument } from "@pipeline/parsing";
+import { boundTitle, type ParsedDocument } from "@pipeline/parsing";
 import { boundNotes } from "../../bound-notes.ts";
 import type { Advance } from "../../stage-handler.ts";
 
@@ -20,7 +20,8 @@ export interface ParsedBy {
 /** The parsed document as the stage's outcome, with which parser made it in the event and beside the pages. */
 export function storeDocument(job: Claim, parsed: ParsedBy): Advance {
   const { document, detail = {}, submissionId = null, fallbackCode = null, failedPageCount = 0 } = parsed;
-  const { parser, parser_version, title, pages, notes } = document;
+  const { parser, parser_version, pages, notes } = document;
+  const title = boundTitle(document.title);
   const source: PageSource = {
     parser,
     parser_version,
