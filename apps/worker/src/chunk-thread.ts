@@ -1,8 +1,9 @@
-import { parentPort, workerData } from "node:worker_threads";
+import { workerData } from "node:worker_threads";
 import { chunkDocument } from "@pipeline/chunking";
 import { z } from "zod";
+import { answerFromThread } from "./answer-from-thread.ts";
 
-/** The thread's side of chunk-pages.ts: chunks what it was started with and ends. */
+/** The thread's side of chunk-pages.ts. */
 const input = z
   .object({
     pages: z.array(z.object({ page_number: z.number(), text: z.string() })),
@@ -10,5 +11,4 @@ const input = z
   })
   .parse(workerData);
 
-// oxlint-disable-next-line unicorn/require-post-message-target-origin -- a port between threads has no origin
-parentPort?.postMessage(chunkDocument(input));
+answerFromThread(() => chunkDocument(input));

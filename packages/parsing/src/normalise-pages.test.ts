@@ -24,8 +24,26 @@ describe("text", () => {
       "می\u200cخواهم 👩\u200d👧 ab",
     ],
     ["noncharacters", "a\ufdd0b\uffffc", "abc"],
+    ["letters and marks that a soft hyphen kept apart", "Gru\u00ad\u0308n", "Gr\u00fcn"],
+    ["blanks between words", `a${" ".repeat(40)}\u3000b`, `a${" ".repeat(40)}\u3000b`],
   ])("%s", (_, before, after) => {
     expect(normalise([before]).texts).toEqual([after]);
+  });
+});
+
+function marks(count: number): string {
+  return "\u0316".repeat(count);
+}
+
+describe("marks on one letter", () => {
+  test("as many as the Stream-Safe Text Format allows stay as they are", () => {
+    expect(normalise([`a${marks(30)}b`]).texts).toEqual([`a${marks(30)}b`]);
+  });
+
+  test("more are parted after every 30, and none is lost", () => {
+    const { texts } = normalise([`x${marks(65)}b`]);
+    expect(texts).toEqual([`x${marks(30)}\u034f${marks(30)}\u034f${marks(5)}b`]);
+    expect(normalise(texts).texts).toEqual(texts);
   });
 });
 
@@ -58,6 +76,19 @@ describe("running headers and footers", () => {
   test("headings that differ by a number only stay when the number does not follow the pages", () => {
     const texts = ["# Claim 4711\n\naa", "# Claim 5822\n\nbb", "# Claim 6001\n\ncc"];
     expect(normalise(texts)).toEqual({ texts, notes: [] });
+  });
+
+  test("a line too long for a running one goes only where it repeats as it stands", () => {
+    const line = "This policy is void. ".repeat(15);
+    const repeated = ["a", "b", "c"].map((letter) => `${line}\n\n${letter}`);
+    expect(normalise(repeated).texts.slice(1)).toEqual(["b", "c"]);
+    const numbered = ["a", "b", "c"].map((letter, index) => `${line}Page ${index + 1}\n\n${letter}`);
+    expect(normalise(numbered)).toEqual({ texts: numbered, notes: [] });
+  });
+
+  test("a line of many numbers is a table's, even where one of them follows the pages", () => {
+    const rows = [1, 2, 3].map((page) => `${"7 ".repeat(25)}${page}\n\n${"abc"[page - 1]}`);
+    expect(normalise(rows)).toEqual({ texts: rows, notes: [] });
   });
 
   test("stay in documents of two pages", () => {

@@ -5,6 +5,9 @@ const EDGE_LINES = 4;
 const MIN_PAGES = 3;
 /** Left and right pages have headers of their own, each on about half of the pages. */
 const MIN_SHARE = 0.4;
+/** Each number takes a key as long as its line. In longer lines, and those with more numbers, none is the page's. */
+const LONGEST_NUMBERED_LINE = 300;
+const MOST_NUMBERS = 20;
 
 /**
  * Removes headers and footers that repeat on most pages of a document of three pages or more. A number
@@ -67,7 +70,8 @@ function keysOf(line: string, place: { page: number; edge: Edge }): string[] {
     .replace(/\s+/g, " ")
     .trim()
     .toLowerCase();
-  const numbers = [...text.matchAll(/\d{1,5}/g)];
+  const numbers = text.length > LONGEST_NUMBERED_LINE ? [] : [...text.matchAll(/\d{1,5}/g)];
+  if (numbers.length > MOST_NUMBERS) return [`${place.edge} ${text}`];
   const relative = numbers.map((match) => {
     const offset = Number(match[0]) - place.page;
     return `${place.edge} ${text.slice(0, match.index)}<page ${offset}>${text.slice(match.index + match[0].length)}`;
