@@ -63,6 +63,16 @@ describe("Markdown", () => {
   });
 });
 
+test.each([
+  ["# Cover #", "Cover"],
+  ["# The ## plan ##  ", "The ## plan"],
+  ["#  Two  words", "Two  words"],
+  ["# ###\n# Next", null],
+  ["no heading", null],
+])("the title of %j is %j", async (text, title) => {
+  await expect(parse(text, "markdown")).resolves.toMatchObject({ title });
+});
+
 describe("HTML", () => {
   test("an article loses its surroundings and keeps its tables", async () => {
     const prose = "The plan pays for the treatment that a doctor finds necessary, up to the limit. ".repeat(8);

@@ -39,8 +39,8 @@ export function encodingNotes(decoded: { encoding: string; is_guess: boolean }):
 
 function splitPages(text: string): ParsedDocument["pages"] {
   // A form feed at the very end closes the last page; it does not begin another.
-  return text
-    .replace(/\f\s*$/, "")
+  const close = text.indexOf("\f", text.trimEnd().length);
+  return (close === -1 ? text : text.slice(0, close))
     .split("\f")
     .map((page, index) => ({ page_number: index + 1, text: page }));
 }
@@ -60,5 +60,9 @@ function unquote(value: string): string | null {
 }
 
 function firstHeading(text: string): string | null {
-  return /^#[ \t]+(\S.*?)[ \t]*#*[ \t]*$/m.exec(text)?.[1] ?? null;
+  const line = /^#[ \t]+(\S.*)$/m.exec(text)?.[1]?.trimEnd() ?? "";
+  // An expression for the closing marks would take the third power of a run of blanks.
+  let end = line.length;
+  while (line.charAt(end - 1) === "#") end -= 1;
+  return line.slice(0, end).trimEnd() || null;
 }

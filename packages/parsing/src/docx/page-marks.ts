@@ -36,7 +36,7 @@ export function markPageBreaks(xml: string, stylesWithBreak: ReadonlySet<string>
   };
   const parts: string[] = [];
   let copied = 0;
-  for (const token of tokensOf(xml, prefix)) {
+  for (const token of tokensOf(xml, { prefix, names: MARKED_NAMES })) {
     const { before, after } = insertionsAt(token, context);
     if (before === "" && after === "") continue;
     parts.push(xml.slice(copied, token.start), before, xml.slice(token.start, token.end), after);
@@ -145,20 +145,32 @@ function markedRun(prefix: string, mark: string): string {
   return `<${prefix}r><${prefix}t>${mark}</${prefix}t></${prefix}r>`;
 }
 
+const PAGE_SECTIONS: ReadonlySet<string> = new Set(["nextPage", "oddPage", "evenPage"]);
+
 /** For each section in order, whether the next one starts on a new page: the type stands at the section it starts. */
 function sectionBreaks(xml: string, prefix: string): boolean[] {
-  const sections =
-    xml.match(new RegExp(`<${prefix}sectPr(?=[\\s/>])(?:[^>]*/>|[\\s\\S]*?</${prefix}sectPr>)`, "g")) ?? [];
-  const starts = sections.map((section) => {
-    const type = new RegExp(`<${prefix}type\\s[^>]*${prefix}val="(\\w+)"`).exec(section)?.[1] ?? "nextPage";
-    return type === "nextPage" || type === "oddPage" || type === "evenPage";
-  });
-  return starts.slice(1);
+  const breaks: boolean[] = [];
+  let type: string | undefined;
+  let isInside = false;
+  for (const token of tokensOf(xml, { prefix, names: "sectPr|type" })) {
+    if (token.name === "type") {
+      if (isInside) type ??= attributeOf(token, prefix, "val");
+    } else if (isInside ? token.closes : token.selfCloses) {
+      breaks.push(PAGE_SECTIONS.has(type ?? "nextPage"));
+      type = undefined;
+      isInside = false;
+    } else if (!token.closes) {
+      isInside = true;
+    }
+  }
+  return breaks.slice(1);
 }
 
-function* tokensOf(xml: string, prefix: string): Generator<Token> {
-  const names = "p|pPr|pPrChange|rPrChange|r|rPr|pageBreakBefore|pStyle|sectPr|br|lastRenderedPageBreak";
-  const tag = new RegExp(`<(/?)${prefix}(${names})(?=[\\s/>])([^>]*?)(/?)>`, "g");
+const MARKED_NAMES = "p|pPr|pPrChange|rPrChange|r|rPr|pageBreakBefore|pStyle|sectPr|br|lastRenderedPageBreak";
+
+/** A tag that is never closed ends at the next one, so that the time stays linear. */
+function* tokensOf(xml: string, { prefix, names }: { prefix: string; names: string }): Generator<Token> {
+  const tag = new RegExp(`<(/?)${prefix}(${names})(?=[\\s/>])([^<>]*?)(/?)>`, "g");
   for (const match of xml.matchAll(tag)) {
     const [whole, slash, name = "", attributes = "", selfCloses] = match;
     yield {

@@ -16,7 +16,8 @@ export function splitMarkedPages(markdown: string): ParsedPage[] {
     }
     // Marks take effect with the next text: those at the very end begin no page.
     if (part.trim() !== "") {
-      for (let breaks = countBreaks(marks, isBlank(pages)); breaks > 0; breaks -= 1) pages.push([]);
+      const breaks = marks === "" ? 0 : countBreaks(marks, isBlank(pages));
+      for (let turned = 0; turned < breaks; turned += 1) pages.push([]);
       marks = "";
     }
     pages.at(-1)?.push(part);

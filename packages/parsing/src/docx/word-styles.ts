@@ -13,6 +13,9 @@ export interface WordStyles {
   stylesWithBreak: Set<string>;
 }
 
+/** Word's own styles are based on at most two others. A damaged file may go round in a circle, a made one on and on. */
+const DEEPEST_LINEAGE = 50;
+
 /** What styles.xml says of headings and pages; styles inherit from the one they are based on. */
 export function readWordStyles(xml: string): WordStyles {
   const styles = new Map(listStyles(xml).map((style) => [style.id, style]));
@@ -29,7 +32,13 @@ export function readWordStyles(xml: string): WordStyles {
 }
 
 function listStyles(xml: string): WordStyle[] {
-  return [...xml.matchAll(/<w:style\s([^>]*)>([\s\S]*?)<\/w:style>/g)].flatMap(([, attributes = "", body = ""]) => {
+  // Cut at the ends first: looking for the end of each would be quadratic where styles do not end.
+  const parts = xml.split("</w:style>").slice(0, -1);
+  return parts.flatMap((part) => {
+    const start = /<w:style\s([^<>]*)>/.exec(part);
+    if (start === null) return [];
+    const [tag, attributes = ""] = start;
+    const body = part.slice(start.index + tag.length);
     const id = valueOf(/w:styleId="([^"]+)"/, attributes);
     if (id === undefined || !attributes.includes('w:type="paragraph"')) return [];
     const level = valueOf(/<w:outlineLvl\s+w:val="(\d)"/, body);
@@ -54,11 +63,11 @@ function valueOf(pattern: RegExp, text: string): string | undefined {
   return pattern.exec(text)?.[1];
 }
 
-/** The style and its ancestors, nearest first; a damaged file may go round in a circle. */
+/** The style and its ancestors, nearest first. */
 function lineageOf(style: WordStyle, styles: ReadonlyMap<string, WordStyle>): WordStyle[] {
   const line: WordStyle[] = [];
   let current: WordStyle | undefined = style;
-  while (current !== undefined && !line.includes(current)) {
+  while (current !== undefined && line.length < DEEPEST_LINEAGE) {
     line.push(current);
     current = current.basedOn === undefined ? undefined : styles.get(current.basedOn);
   }

@@ -32,11 +32,23 @@ export interface HtmlDocument {
 
 /** Parses a whole page or a fragment; scripts never run. Throws RangeError on absurd nesting. */
 export function parseDom(html: string): HtmlDocument {
+  const source = cutBlanks(html);
   // Without <html> the library makes the first element the root and loses the others.
-  const page = /<html[\s>]/i.test(html) ? html : `<!doctype html><html><body>${html}</body></html>`;
+  const page = /<html[\s>]/i.test(source) ? source : `<!doctype html><html><body>${source}</body></html>`;
   const document: HtmlDocument = parseHTML(page).document;
   return document;
 }
+
+/**
+ * HTML whose runs of blanks have lost what is past 200, more than any layout needs. To the libraries they are costly: one
+ * keeps every no-break space that is written as an entity as a node, another looks for the last blanks from each blank on,
+ * which is quadratic.
+ */
+export function cutBlanks(html: string): string {
+  return html.replace(TOO_MANY_BLANKS, "");
+}
+
+const TOO_MANY_BLANKS = /(?<=(?:\s|&nbsp;|&#160;){200})(?:\s|&nbsp;|&#160;)+/g;
 
 /** How deep the body's elements are nested; counted without recursion. */
 export function depthOf(document: HtmlDocument): number {

@@ -1,6 +1,6 @@
 import TurndownService from "turndown";
 import { damagedFile } from "../parse-errors.ts";
-import { depthOf, parseDom } from "./dom.ts";
+import { cutBlanks, depthOf, parseDom } from "./dom.ts";
 import { COLUMNS_ATTRIBUTE, tidyTables } from "./tidy-tables.ts";
 
 /** Real pages stay below 100; from about 2,000 on the recursion of the converter ends the process's stack. */
@@ -19,9 +19,9 @@ export function htmlToMarkdown(html: string): string {
   if (depthOf(document) > MAX_DEPTH) throw damagedFile("The document is nested too deeply to be read.");
   for (const noise of document.querySelectorAll(NOISE)) noise.remove();
   tidyTables(document);
-  const markdown = createTurndown().turndown(document.body.innerHTML);
+  const markdown = createTurndown().turndown(cutBlanks(document.body.innerHTML));
   // Turndown pads "-" and "1." to four columns.
-  return markdown.replace(/^(\s*(?:-|\d+\.))[ ]{2,3}(?=\S)/gm, "$1 ");
+  return markdown.replace(/^([ \t]*(?:-|\d+\.))[ ]{2,3}(?=\S)/gm, "$1 ");
 }
 
 function createTurndown(): TurndownService {

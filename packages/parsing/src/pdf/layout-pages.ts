@@ -1,6 +1,6 @@
 import type { ParsedPage } from "../parsed-document.ts";
 import { rankHeadings } from "./heading-levels.ts";
-import { joinByUsage } from "./hyphenation.ts";
+import { hyphensByUsage } from "./hyphenation.ts";
 import { lineText } from "./line-text.ts";
 import { readingOrder } from "./page-columns.ts";
 import { pageToMarkdown } from "./page-markdown.ts";
@@ -14,11 +14,11 @@ export function layoutPages(pages: readonly PageItems[]): ParsedPage[] {
   const allLines = groupsByPage.flat(2);
   const isRepeated = findRepeatedLines(mainLines);
   const { levelOf } = rankHeadings(allLines.filter((line) => !isRepeated(line)));
-  const joinHyphenated = joinByUsage(wordsOf(allLines));
+  const keepsHyphen = hyphensByUsage(wordsOf(allLines));
   return groupsByPage.map((groups, index) => ({
     page_number: index + 1,
     text: groups
-      .map((lines) => pageToMarkdown(lines, { levelOf, isRepeated, joinHyphenated }))
+      .map((lines) => pageToMarkdown(lines, { levelOf, isRepeated, keepsHyphen }))
       .filter((text) => text !== "")
       .join("\n\n"),
   }));

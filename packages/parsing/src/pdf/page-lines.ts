@@ -8,6 +8,11 @@ const OVERPRINTS = 8;
 const CJK_END = /[\u3000-\u9fff\uac00-\ud7af\uff00-\uffef]$/;
 const CJK_START = /^[\u3000-\u9fff\uac00-\ud7af\uff00-\uffef]/;
 
+/** A cell whose items still come in, from left to right. Joined once: a text that grows item by item is copied with each. */
+interface OpenCell extends Omit<Cell, "text"> {
+  parts: string[];
+}
+
 /** Items of one reading direction as lines from top to bottom, each cut into cells at wide gaps. */
 export function buildLines(items: readonly TextItem[]): Line[] {
   const edges = edgesOf(items);
@@ -54,7 +59,7 @@ function buildLine(row: readonly TextItem[], column: Line["column"]): Line | und
 }
 
 function buildCells(row: readonly TextItem[], isRightToLeft: boolean): Cell[] {
-  const cells: Cell[] = [];
+  const cells: OpenCell[] = [];
   const recent: TextItem[] = [];
   let isSpaced = false;
   for (const item of row) {
@@ -63,25 +68,29 @@ function buildCells(row: readonly TextItem[], isRightToLeft: boolean): Cell[] {
       continue;
     }
     if (recent.some((other) => isOverprint(other, item))) continue;
-    addToCells(cells, { item, isRightToLeft, isSpaced: isSpaced || /\s$/.test(recent.at(-1)?.text ?? "") });
+    addToCells(cells, { item, isSpaced: isSpaced || /\s/.test(recent.at(-1)?.text.at(-1) ?? "") });
     recent.push(item);
     if (recent.length > OVERPRINTS) recent.shift();
     isSpaced = false;
   }
-  return cells;
+  return cells.map(({ parts, x, right }) => ({
+    text: (isRightToLeft ? parts.toReversed() : parts).join(""),
+    x,
+    right,
+  }));
 }
 
-function addToCells(cells: Cell[], input: { item: TextItem; isRightToLeft: boolean; isSpaced: boolean }): void {
-  const { item, isRightToLeft, isSpaced } = input;
+function addToCells(cells: OpenCell[], input: { item: TextItem; isSpaced: boolean }): void {
+  const { item, isSpaced } = input;
   const cell = cells.at(-1);
   const text = item.text.trim();
   const gap = cell === undefined ? 0 : (item.x - cell.right) / Math.max(item.size, 1);
   if (cell === undefined || gap > CELL_GAP) {
-    cells.push({ text, x: item.x, right: item.x + item.width });
+    cells.push({ parts: [text], x: item.x, right: item.x + item.width });
     return;
   }
-  const glue = needsSpace({ before: cell.text, after: item.text, gap, isSpaced }) ? " " : "";
-  cell.text = isRightToLeft ? text + glue + cell.text : cell.text + glue + text;
+  const glue = needsSpace({ before: cell.parts.at(-1) ?? "", after: item.text, gap, isSpaced }) ? " " : "";
+  cell.parts.push(glue, text);
   cell.right = Math.max(cell.right, item.x + item.width);
 }
 
@@ -97,7 +106,7 @@ function isOverprint(last: TextItem, item: TextItem): boolean {
 function needsSpace(input: { before: string; after: string; gap: number; isSpaced: boolean }): boolean {
   const { before, after, gap, isSpaced } = input;
   if (/^\s/.test(after)) return true;
-  if (CJK_END.test(before) && CJK_START.test(after)) return gap > 0.5;
+  if (CJK_END.test(before.slice(-1)) && CJK_START.test(after)) return gap > 0.5;
   return isSpaced || gap > WORD_GAP;
 }
 

@@ -31,20 +31,27 @@ export async function checkPdfInflation(
 }
 
 function* flateStreams(bytes: Buffer): Generator<{ data: Buffer; passes: number }> {
+  for (const { keyword, start, end } of streamsOf(bytes)) {
+    const dictionary = dictionaryBefore(bytes, keyword);
+    const passes = dictionary.match(/\/(?:FlateDecode|Fl)\b/g)?.length ?? 0;
+    if (passes > 0 && !/\/Subtype\s*\/Image\b/.test(dictionary)) yield { data: bytes.subarray(start, end), passes };
+  }
+}
+
+function* streamsOf(bytes: Buffer): Generator<{ keyword: number; start: number; end: number }> {
   let at = 0;
+  let hasEnds = true;
   for (;;) {
     const keyword = bytes.indexOf("stream", at, "latin1");
     if (keyword === -1) return;
     at = keyword + 6;
     const start = dataStart(bytes, at);
     if (start === undefined) continue;
-    const end = bytes.indexOf("endstream", start, "latin1");
-    const dictionary = dictionaryBefore(bytes, keyword);
-    const passes = dictionary.match(/\/(?:FlateDecode|Fl)\b/g)?.length ?? 0;
-    if (passes > 0 && !/\/Subtype\s*\/Image\b/.test(dictionary)) {
-      yield { data: bytes.subarray(start, end === -1 ? bytes.length : end), passes };
-    }
-    at = end === -1 ? start : end + 9;
+    // Where none is left, every further stream would look for one through the whole rest.
+    const end: number = hasEnds ? bytes.indexOf("endstream", start, "latin1") : -1;
+    hasEnds = end !== -1;
+    yield { keyword, start, end: hasEnds ? end : bytes.length };
+    at = hasEnds ? end + 9 : start;
   }
 }
 
