@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { AppError } from "@pipeline/runtime";
+import { AppError } from "@pipeline/runtime/errors";
 import { boundTitle } from "./bound-title.ts";
 import { countFormat } from "./count-format.ts";
 import { damagedFile, parseMemoryLimit, parserCrashed, textTooLarge, tooManyPages } from "./parse-errors.ts";
@@ -16,7 +16,7 @@ process.once("message", (raw) => {
 
 async function answer(raw: unknown): Promise<void> {
   const request = parseRequestSchema.parse(raw);
-  new Worker(new URL("parse-watchdog.ts", import.meta.url), { workerData: { parent_pid: request.parent_pid } }).unref();
+  new Worker(new URL("parse-watchdog.ts", import.meta.url), { workerData: request.parent_pid }).unref();
   try {
     if (request.task === "count") await send({ type: "counted", ...(await countFormat(request)) });
     else await sendDocument(await parse(request));

@@ -1,4 +1,4 @@
-import { AppError } from "@pipeline/runtime";
+import { AppError } from "@pipeline/runtime/errors";
 
 /**
  * The errors a document's own content leads to. Only those another try can cure are `transient`.

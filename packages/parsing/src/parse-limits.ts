@@ -1,4 +1,4 @@
-import { LIMITS } from "@pipeline/runtime";
+import { LIMITS } from "@pipeline/runtime/limits";
 
 /** How much one document may cost. Every limit ends in an error of its own; none of them shortens the result. */
 export interface ParseLimits {

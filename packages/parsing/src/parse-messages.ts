@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { FORMATS } from "@pipeline/runtime";
+import { FORMATS } from "@pipeline/runtime/formats";
 
 const positive = z.number().positive();
 

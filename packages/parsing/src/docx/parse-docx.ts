@@ -1,6 +1,6 @@
 import { zipSync } from "fflate";
 import mammoth from "mammoth";
-import { AppError } from "@pipeline/runtime";
+import { AppError } from "@pipeline/runtime/errors";
 import { htmlToMarkdown } from "../html/html-to-markdown.ts";
 import { damagedFile, inflationLimit, passwordProtected } from "../parse-errors.ts";
 import type { FormatInput } from "../parse-format.ts";

@@ -1,4 +1,4 @@
-import { AppError } from "@pipeline/runtime";
+import { AppError } from "@pipeline/runtime/errors";
 import { damagedFile } from "../parse-errors.ts";
 import type { FormatInput } from "../parse-format.ts";
 import type { ParsedDocument, ParsedPage, ParseNote } from "../parsed-document.ts";
