@@ -13,7 +13,7 @@ import {
   selfTest,
 } from "@pipeline/composition";
 import { createNotifier, type Database } from "@pipeline/db";
-import { type CloseWith, createLogger, runService } from "@pipeline/runtime";
+import { type CloseWith, createLogger, runService, takeNoArguments } from "@pipeline/runtime";
 import { buildApi } from "./app.ts";
 import { createServiceVerifier } from "./auth/service-verifier.ts";
 import { serviceKey, tokenSettings } from "./auth/token-settings.ts";
@@ -21,6 +21,7 @@ import { createTokenVerifier } from "./auth/token-verifier.ts";
 import { loadApiConfig, type ApiConfig } from "./config.ts";
 import { settingsFrom } from "./settings.ts";
 
+takeNoArguments("api", "Serves the HTTP API on SERVICE_PORT until SIGTERM or Ctrl-C.");
 const config = loadApiConfig();
 const log = createLogger({ level: config.environment.LOG_LEVEL, service: "api" });
 /** What a request in hand may still take; Render and Docker kill after 30 and 10 seconds. */

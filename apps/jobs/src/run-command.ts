@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { openDatabase } from "@pipeline/composition";
 import { checkSchemaVersion, createNotifier, type Database } from "@pipeline/db";
-import { ConfigError, createLogger, describeError, toAppError, type Environment, type Logger } from "@pipeline/runtime";
+import { ConfigError, createLogger, toAppError, type Environment, type Logger } from "@pipeline/runtime";
 import { loadJobsConfig } from "./config.ts";
 
 /** What a command works with. */
@@ -57,7 +57,7 @@ async function withWakeUps(
   try {
     return await work({ environment, database, correlation_id: randomUUID(), wake: () => notifier.wake() });
   } catch (error) {
-    if (toAppError(error).kind === "internal") log.error({ err: describeError(error) }, "command failed");
+    if (toAppError(error).kind === "internal") log.error({ err: error }, "command failed");
     throw error;
   } finally {
     await notifier.close();

@@ -120,6 +120,15 @@ function allOnce(count: number): Record<string, number> {
   return Object.fromEntries(STATUSES.map((status) => [status, count]));
 }
 
+test.each(["api", "worker"])("the %s has a help, and takes no flag that does nothing", async (app) => {
+  const help = startCommand(`apps/${app}/src/main.ts`, { args: ["--help"] });
+  expect(await help.ended).toBe(0);
+  expect(help.output()).toMatch(new RegExp(`^Usage: ${app}\\n`));
+  const flag = startCommand(`apps/${app}/src/main.ts`, { args: ["--foo"] });
+  expect(await flag.ended).toBe(1);
+  expect(flag.output()).toMatch(/^error: Unknown option '--foo'/);
+});
+
 test.each(["api", "worker"])("a broken configuration of the %s is told whole before anything listens", async (app) => {
   const env = {
     ENVIRONMENT: "staging",

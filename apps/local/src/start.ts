@@ -81,6 +81,12 @@ function stopOnSignal(starting: Promise<LocalStack>, mocks: OpenedMocks | undefi
   process.on("SIGTERM", onSignal);
 }
 
+/** What commands beside the emulators sign with; a configured secret is nobody's to print. */
+function emulatedSecret(mocks: OpenedMocks | undefined): string {
+  const secret = mocks?.environment.SUPABASE_JWT_SECRET;
+  return secret === undefined ? "" : `SUPABASE_JWT_SECRET=${secret} `;
+}
+
 async function printWelcome(
   stack: LocalStack,
   { environment, mocks }: { environment: Environment; mocks: OpenedMocks | undefined },
@@ -91,10 +97,10 @@ async function printWelcome(
   process.stdout.write(`
 API       ${stack.url}
 Database  ${database}, schema ${stack.database.schemaName}
-${emulators || `Data      ${dataDirectory(environment)}\n`}Token     (valid for a day; \`pnpm dev-token\` makes others)
+${emulators || `Data      ${dataDirectory(environment)}\n`}Token     (valid for a day; \`${emulatedSecret(mocks)}pnpm dev-token\` makes others)
 ${token}
 
 Try       curl -H "authorization: Bearer $TOKEN" ${stack.url}/api/upload-pipeline/documents
-Stop      Ctrl-C
+Stop      Ctrl-C, or SIGTERM to process ${process.pid}
 `);
 }

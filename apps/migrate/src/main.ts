@@ -1,6 +1,6 @@
 import { openDatabase } from "@pipeline/composition";
 import { allowServiceLogins, migrate } from "@pipeline/db";
-import { createLogger, describeError, toAppError } from "@pipeline/runtime";
+import { createLogger, toAppError } from "@pipeline/runtime";
 import { Command } from "commander";
 import { loadMigrateConfig } from "./config.ts";
 
@@ -24,7 +24,7 @@ await new Command("migrate")
       process.stderr.write(
         `${isMigrated ? "No service was let in" : "Migration failed, nothing was changed"}. ${code}: ${message}\n`,
       );
-      log.error({ err: describeError(error) }, "migration failed");
+      log.error({ err: error }, "migration failed");
       process.exitCode = 1;
     } finally {
       await database.close();

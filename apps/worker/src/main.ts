@@ -14,7 +14,7 @@ import {
   selfTest,
 } from "@pipeline/composition";
 import { createWorkerMetrics } from "@pipeline/metrics";
-import { type CloseWith, createLogger, runService } from "@pipeline/runtime";
+import { type CloseWith, createLogger, runService, takeNoArguments } from "@pipeline/runtime";
 import { loadWorkerConfig, type WorkerConfig } from "./config.ts";
 import { createParser } from "./create-parser.ts";
 import { endWhenDead } from "./end-when-dead.ts";
@@ -26,6 +26,7 @@ const DRAIN_MS = 25_000;
 /** Below the 40 s that Docker's compose file grants between SIGTERM and SIGKILL, and the 60 s of Render. */
 const CLOSE_WITHIN_MS = 35_000;
 
+takeNoArguments("worker", "Takes documents from uploaded to complete until SIGTERM or Ctrl-C; any number may run.");
 const config = loadWorkerConfig();
 const log = createLogger({
   level: config.environment.WORKER_LOG_LEVEL ?? config.environment.LOG_LEVEL,

@@ -9,4 +9,5 @@ export * from "./limits.ts";
 export * from "./log.ts";
 export * from "./parse-environment.ts";
 export * from "./run-service.ts";
+export * from "./take-no-arguments.ts";
 export * from "./was-never-sent.ts";
