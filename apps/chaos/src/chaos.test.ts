@@ -25,6 +25,7 @@ describe.skipIf(!hasParallelConnections())("the short form of chaos: needs a ser
       // The report names the seed and whatever offends.
       expect(broken, formatReport(report)).toEqual([]);
       expect(report.interrupted).toBe(false);
+      expect(report.crashes.innocent_dead_letters_alone).toBe(0);
       expect(report.takeovers.kill.jobs).toBeGreaterThan(0);
       expect(report.stale_writes.tried).toBeGreaterThan(0);
     },
@@ -35,5 +36,8 @@ describe.skipIf(!hasParallelConnections())("the short form of chaos: needs a ser
 /** A quiet machine takes a minute and a half. */
 const MOST_MS = 360_000;
 
-/** Times, which a busy machine prolongs: the command judges them. */
-const NOT_JUDGED = new Set(["rescue", "takeover"]);
+/**
+ * Times, which a busy machine prolongs; and documents that were in the hands of three dying workers by chance, the poison
+ * document's among them, as one in some hundred is where every worker dies each few seconds. The command judges them.
+ */
+const NOT_JUDGED = new Set(["rescue", "takeover", "innocent"]);
