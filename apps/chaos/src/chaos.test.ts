@@ -37,7 +37,7 @@ describe.skipIf(!hasParallelConnections())("the short form of chaos: needs a ser
 const MOST_MS = 360_000;
 
 /**
- * Times, which a busy machine prolongs; and documents that were in the hands of three dying workers by chance, the poison
- * document's among them, as one in some hundred is where every worker dies each few seconds. The command judges them.
+ * Times, which a busy machine prolongs; and documents that three dying workers happened to hold, which every few seconds one
+ * does here. The command judges them.
  */
 const NOT_JUDGED = new Set(["rescue", "takeover", "innocent"]);
