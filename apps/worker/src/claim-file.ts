@@ -80,23 +80,31 @@ interface Download extends Omit<ClaimFilePlace, "copiesDirectory"> {
   signal: AbortSignal;
 }
 
-/** Tries with the job in hand, before the stage's own attempts: a download is several calls, each with its own faults. */
 const MOST_TRIES = 3;
 const RETRY_DELAY_MS = 250;
 
-async function downloadPatiently(wanted: Download): Promise<void> {
-  const { signal, random } = wanted;
+/** Tries with the job in hand, before the stage's own attempts: a stage is several calls of the store, each with its own faults. */
+export async function askPatiently<T>(
+  ask: () => Promise<T>,
+  { signal, random }: { signal: AbortSignal; random: () => number },
+): Promise<T> {
   for (let retryCount = 0; ; retryCount += 1) {
     try {
-      return await download(wanted);
+      return await ask();
     } catch (error) {
       const { retryAfterMs } = toAppError(error);
       const isLastTry = retryCount + 1 === MOST_TRIES || retryAfterMs !== undefined;
       if (isLastTry || signal.aborted || !(error instanceof AppError && isRetryable(error))) throw error;
-      await rm(wanted.path, { force: true });
       await pause(backoffMs({ retryCount, baseMs: RETRY_DELAY_MS, retryAfterMs, random }), signal);
     }
   }
+}
+
+function downloadPatiently(wanted: Download): Promise<void> {
+  return askPatiently(async () => {
+    await rm(wanted.path, { force: true });
+    await download(wanted);
+  }, wanted);
 }
 
 /** Counts and hashes while the bytes pass, and stops at the first one too many, whatever the store holds. */
