@@ -3,8 +3,9 @@ import { createSilentRegistry, createWorkerMetrics, type WorkerMetrics } from "@
 import { NO_TRACING } from "@pipeline/telemetry";
 import { WorkerStopping } from "./abort-reasons.ts";
 import { createAlarm, type Alarm } from "./alarm.ts";
-import { forgetCallbacks } from "./forget-callbacks.ts";
-import { forgetKeys } from "./forget-keys.ts";
+import { OLD_CALLBACKS } from "./forget-callbacks.ts";
+import { OLD_KEYS } from "./forget-keys.ts";
+import { forgetOld } from "./forget-old.ts";
 import { createHands, type Hands } from "./hands.ts";
 import { removeLeftovers } from "./local-copies.ts";
 import type { WorkerDependencies, WorkerOptions } from "./options.ts";
@@ -78,8 +79,8 @@ export function createWorker(dependencies: WorkerDependencies): Worker {
         runHeartbeats(parts, beating.signal),
         tidyParser(parts, stopping.signal),
         removeFiles(dependencies, stopping.signal),
-        forgetKeys(dependencies, stopping.signal),
-        forgetCallbacks(dependencies, stopping.signal),
+        forgetOld(dependencies, OLD_KEYS, stopping.signal),
+        forgetOld(dependencies, OLD_CALLBACKS, stopping.signal),
       ]);
       listening = listen(parts);
       await listening;
