@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished, test, vi } from "vitest";
+import { z } from "zod";
 import { releaseJob } from "./checkpoints.ts";
 import { claimJobs, type Claimer, createClaimer } from "./claims.ts";
 import type { Database } from "./database.ts";
@@ -151,6 +152,22 @@ async function openSessionClaiming(): Promise<(waited: string) => Promise<number
     });
 }
 
+function countInHand(): Promise<{ crash_count: number; count: number }[]> {
+  return opened.database.many(
+    z.object({ crash_count: z.number(), count: z.number() }),
+    `select crash_count, count(*)::int as count from upload_pipeline.upload_jobs where state = 'working'
+     group by crash_count order by crash_count`,
+  );
+}
+
+/** Jobs in hand come through their stage, which clears them of suspicion. */
+async function passStage({ crashes }: { crashes: number }): Promise<void> {
+  await opened.database.run(
+    "update upload_pipeline.upload_jobs set crash_count = 0 where state = 'working' and crash_count = $1",
+    [crashes],
+  );
+}
+
 test("a job whose worker died waits for a session without another such job, and not for long", async () => {
   await queueSuspects({ count: 4, crashes: 1 });
   const [one, other] = [await openSessionClaiming(), await openSessionClaiming()];
@@ -159,18 +176,50 @@ test("a job whose worker died waits for a session without another such job, and 
   expect(await one("1.5 s")).toBe(2);
 });
 
-test("a job that two workers died on waits longer, and never meets another such job", async () => {
-  await queueSuspects({ count: 1, crashes: 1 });
-  const [one, other] = [await openSessionClaiming(), await openSessionClaiming()];
-  expect(await one("0 s")).toBe(1);
-  await queueSuspects({ count: 3, crashes: 2 });
-  expect(await one("2.999 s")).toBe(0);
-  expect(await one("3 s")).toBe(1);
-  expect([await one("1 h"), await other("1 h"), await other("1 h")]).toEqual([0, 1, 0]);
+test("a job that two workers died on is claimed alone, and nothing beside it", async () => {
+  const claim = await openSessionClaiming();
+  await queueSuspects({ count: 1, crashes: 2 });
+  await queue(randomUUID(), 3);
+  expect(await claim("1 h")).toBe(1);
+  expect(await countInHand()).toEqual([{ crash_count: 2, count: 1 }]);
+  expect(await claim("1 h")).toBe(0);
+  await passStage({ crashes: 2 });
+  expect(await claim("0 s")).toBe(3);
 });
 
-test("jobs that lost no worker go with any", async () => {
+test("the session with the fewest jobs in hand makes room for it, the others go on", async () => {
+  const [busy, busier] = [await openSessionClaiming(), await openSessionClaiming()];
+  await queue(randomUUID(), 1);
+  expect(await busy("0 s")).toBe(1);
+  await queue(randomUUID(), 2);
+  expect(await busier("0 s")).toBe(2);
   await queueSuspects({ count: 2, crashes: 2 });
+  await queue(randomUUID(), 3);
+  expect([await busy("1 h"), await busier("1 h"), await busier("1 h")]).toEqual([0, 3, 0]);
+  const idle = await openSessionClaiming();
+  expect([await idle("0 s"), await idle("0 s")]).toEqual([1, 0]);
+  expect(await countInHand()).toEqual([
+    { crash_count: 0, count: 6 },
+    { crash_count: 2, count: 1 },
+  ]);
+});
+
+test("a session that has ended or expired is not waited for", async () => {
+  const [gone, dead, busy] = [await createSession(opened.database), await createSession(opened.database), await openSessionClaiming()];
+  await queue(randomUUID(), 1);
+  expect(await busy("0 s")).toBe(1);
+  await queueSuspects({ count: 1, crashes: 2 });
+  await queue(randomUUID(), 1);
+  await opened.database.run(
+    `update upload_pipeline.worker_sessions set ended_at = case session_id when $1 then now() end,
+       expires_at = case session_id when $2 then now() else expires_at end where session_id in ($1, $2)`,
+    [gone, dead],
+  );
+  expect(await busy("0 s")).toBe(0);
+});
+
+test("jobs that lost no worker go with one that lost one", async () => {
+  await queueSuspects({ count: 2, crashes: 1 });
   const claim = await openSessionClaiming();
   expect(await claim("0 s")).toBe(1);
   await queue(randomUUID(), 3);
