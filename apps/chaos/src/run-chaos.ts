@@ -19,6 +19,7 @@ import { createRandom } from "./random.ts";
 import type { ChaosReport } from "./report.ts";
 import { openServer, type Server } from "./server.ts";
 import { createTakeovers, type Takeovers } from "./takeovers.ts";
+import { compileWorker } from "./worker-process.ts";
 import { writeReport } from "./write-report.ts";
 
 export interface ChaosSurroundings {
@@ -65,6 +66,7 @@ async function runOn(place: Place, stack: AsyncDisposableStack): Promise<ChaosRe
   const startedAt = performance.now();
   const copies = join(directory, "copies");
   await mkdir(copies);
+  await compileWorker();
   const load = createLoad({
     database: server.database,
     storage: openStore(directory),
@@ -104,6 +106,9 @@ function openStore(directory: string) {
   });
 }
 
+/** Three workers of four have room for all jobs that there are at a time, see `sendSteadily`. */
+const SLOTS = 8;
+
 /** The first worker reaches the database by way of the proxy. */
 function workerEnvs({ options, server, proxy, directory }: Place, copies: string): Record<string, string>[] {
   return Array.from({ length: options.workers }, (_, index) => ({
@@ -111,6 +116,7 @@ function workerEnvs({ options, server, proxy, directory }: Place, copies: string
     DATA_DIR: directory,
     TMPDIR: copies,
     LOG_LEVEL: "info",
+    WORKER_CONCURRENCY: String(SLOTS),
   }));
 }
 

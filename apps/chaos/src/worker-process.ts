@@ -2,9 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { COMPILE_CACHE } from "@pipeline/runtime";
 import { z } from "zod";
 
 const ROOT = join(import.meta.dirname, "../../..");
+const MAIN = join(ROOT, "apps/worker/src/main.ts");
+const ENVIRONMENT = { PATH: "/usr/bin:/bin", NODE_COMPILE_CACHE: COMPILE_CACHE };
 
 export interface WorkerProcess {
   pid: number;
@@ -36,14 +39,22 @@ const lineSchema = z.looseObject({
 });
 export type LogLine = z.infer<typeof lineSchema>;
 
+/**
+ * Keeps what Node compiles of a worker, as the image does: without a configuration one loads all of its code and ends.
+ * Killed processes keep nothing, and their successors would take the machine from those that work.
+ */
+export async function compileWorker(): Promise<void> {
+  await once(spawn(process.execPath, [MAIN], { cwd: ROOT, env: ENVIRONMENT, stdio: "ignore" }), "exit");
+}
+
 /** A worker as an operator starts it, leader of a process group of its own, so that its parsers can be found. */
 export function startWorkerProcess(
   env: Record<string, string>,
   { onLine, keep }: { onLine: (line: LogLine) => void; keep: (text: string) => void },
 ): WorkerProcess {
-  const child = spawn(process.execPath, [join(ROOT, "apps/worker/src/main.ts")], {
+  const child = spawn(process.execPath, [MAIN], {
     cwd: ROOT,
-    env: { PATH: "/usr/bin:/bin", ...env },
+    env: { ...ENVIRONMENT, ...env },
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });

@@ -20,13 +20,17 @@ import {
   vectorOf,
   type TestDatabase,
 } from "@pipeline/db/testing";
+import { COMPILE_CACHE } from "@pipeline/runtime";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { z } from "zod";
 
 const MAIN = fileURLToPath(new URL("main.ts", import.meta.url));
 
 async function runJobs(args: string[], env: Record<string, string>) {
-  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const [[code], stdout, stderr] = await Promise.all([once(child, "exit"), text(child.stdout), text(child.stderr)]);
   return { code: z.number().nullable().parse(code), stdout, stderr };
 }

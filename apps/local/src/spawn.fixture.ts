@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { COMPILE_CACHE } from "@pipeline/runtime";
 import { expect } from "vitest";
 
 export const ROOT = join(import.meta.dirname, "../../..");
@@ -23,7 +24,7 @@ const started = new Set<ChildProcess>();
 export function startCommand(script: string, options: { args?: string[]; env?: Record<string, string> } = {}): Command {
   const child = spawn(process.execPath, [join(ROOT, script), ...(options.args ?? [])], {
     cwd: ROOT,
-    env: { PATH: "/usr/bin:/bin", ...options.env },
+    env: { PATH: "/usr/bin:/bin", NODE_COMPILE_CACHE: COMPILE_CACHE, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   started.add(child);

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { Database } from "@pipeline/db";
 import { openTestDatabase } from "@pipeline/db/testing";
 import { type OpenAi, startOpenAi } from "@pipeline/mocks";
+import { COMPILE_CACHE } from "@pipeline/runtime";
 import { expect, vi } from "vitest";
 import { healthAnswer } from "./health-answer.ts";
 
@@ -39,6 +40,7 @@ export async function startDeployment(): Promise<TestDeployment> {
   const url = `http://127.0.0.1:${port}`;
   const environment = {
     PATH: "/usr/bin:/bin",
+    NODE_COMPILE_CACHE: COMPILE_CACHE,
     DATABASE_URL: databaseUrl,
     DATA_DIR: dataDirectory,
     SERVICE_PORT: String(port),

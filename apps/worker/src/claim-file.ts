@@ -5,11 +5,9 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Claim } from "@pipeline/db";
 import { checkContent } from "@pipeline/parsing";
-import { AppError, type Format, isRetryable, toAppError } from "@pipeline/runtime";
+import { AppError, askPatiently, type Format, isRetryable } from "@pipeline/runtime";
 import type { ObjectStore } from "@pipeline/storage";
-import { backoffMs } from "./backoff.ts";
 import { createCopyDirectory, removeCopyDirectory } from "./local-copies.ts";
-import { pause } from "./pause.ts";
 
 /** A local copy whose length, sha256 and magic bytes are what the upload promised. */
 export interface VerifiedFile {
@@ -34,12 +32,10 @@ export interface ClaimFilePlace {
   storage: ObjectStore;
   /** Copies go below it. */
   copiesDirectory: string;
-  /** 0 up to, not including, 1; spreads waits. */
-  random: () => number;
 }
 
 export function createClaimFile(claim: Claim, place: ClaimFilePlace): ClaimFile {
-  const { storage, copiesDirectory, random } = place;
+  const { storage, copiesDirectory } = place;
   let fetched: Promise<VerifiedFile> | undefined;
   let directory: string | undefined;
   let isRejected = false;
@@ -51,7 +47,7 @@ export function createClaimFile(claim: Claim, place: ClaimFilePlace): ClaimFile 
     directory = await createCopyDirectory(copiesDirectory);
     try {
       const path = join(directory, "document");
-      await downloadPatiently({ claim, storage, path, signal, random });
+      await downloadPatiently({ claim, storage, path, signal });
       return { path, format: await checkContent({ path, mime: claim.mime }) };
     } catch (error) {
       isRejected = !signal.aborted && isVerdict(error);
@@ -78,26 +74,6 @@ interface Download extends Omit<ClaimFilePlace, "copiesDirectory"> {
   claim: Claim;
   path: string;
   signal: AbortSignal;
-}
-
-const MOST_TRIES = 3;
-const RETRY_DELAY_MS = 250;
-
-/** Tries with the job in hand, before the stage's own attempts: a stage is several calls of the store, each with its own faults. */
-export async function askPatiently<T>(
-  ask: () => Promise<T>,
-  { signal, random }: { signal: AbortSignal; random: () => number },
-): Promise<T> {
-  for (let retryCount = 0; ; retryCount += 1) {
-    try {
-      return await ask();
-    } catch (error) {
-      const { retryAfterMs } = toAppError(error);
-      const isLastTry = retryCount + 1 === MOST_TRIES || retryAfterMs !== undefined;
-      if (isLastTry || signal.aborted || !(error instanceof AppError && isRetryable(error))) throw error;
-      await pause(backoffMs({ retryCount, baseMs: RETRY_DELAY_MS, retryAfterMs, random }), signal);
-    }
-  }
 }
 
 function downloadPatiently(wanted: Download): Promise<void> {

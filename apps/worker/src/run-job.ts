@@ -45,7 +45,6 @@ export async function runJob(
   const file = createClaimFile(claim, {
     storage: dependencies.storage,
     copiesDirectory: dependencies.options.copiesDirectory,
-    random: dependencies.random,
   });
   const run: JobRun = { ...dependencies, log, file };
   const startedAt = performance.now();

@@ -205,7 +205,11 @@ test("the session with the fewest jobs in hand makes room for it, the others go 
 });
 
 test("a session that has ended or expired is not waited for", async () => {
-  const [gone, dead, busy] = [await createSession(opened.database), await createSession(opened.database), await openSessionClaiming()];
+  const [gone, dead, busy] = [
+    await createSession(opened.database),
+    await createSession(opened.database),
+    await openSessionClaiming(),
+  ];
   await queue(randomUUID(), 1);
   expect(await busy("0 s")).toBe(1);
   await queueSuspects({ count: 1, crashes: 2 });

@@ -43,6 +43,7 @@ function connect(options: Partial<LlamaParseOptions> = {}): LlamaParseClient {
     baseUrl: loopback.baseUrl,
     tier: "agentic",
     version: "2026-01-01",
+    mostAsks: 1,
     ...options,
   });
 }
@@ -455,6 +456,66 @@ describe.each(CALLS)("%s", (_, send) => {
     await expect(send({ signal: controller.signal })).rejects.toBe(reason);
   });
 });
+
+describe("a fault by chance", () => {
+  const FAULTS: [string, LoopbackAnswer][] = [
+    ["a 503", text("", 503)],
+    ["a 429 that says nothing of when", text("", 429)],
+    ["half an answer", cutAnswer],
+    ["a closed connection", (response) => response.destroy()],
+  ];
+  const QUESTIONS = CALLS.filter(([name]) => name !== "submit" && name !== "cancel");
+
+  describe.each(QUESTIONS)("of %s", (_, send) => {
+    it.each(FAULTS)("is not noticed: %s", async (__, fault) => {
+      client = await reconnect({ mostAsks: 3 });
+      faulty(fault, 2);
+      await send();
+      expect(loopback.requests).toHaveLength(3);
+    });
+
+    it("is told of after three, and at once where it says when to come back", async () => {
+      client = await reconnect({ mostAsks: 3 });
+      faulty(text("", 503), 9);
+      expect(await failureOf(send())).toMatchObject({ code: "llamaparse_unavailable" });
+      expect(loopback.requests).toHaveLength(3);
+      loopback.answer = (response) => response.writeHead(429, { "retry-after": "3" }).end();
+      expect(await failureOf(send())).toMatchObject({ retryAfterMs: 3_000 });
+      expect(loopback.requests).toHaveLength(4);
+    });
+  });
+
+  it.each(FAULTS)("of an upload is told of at once, since it may have become a job: %s", async (_, fault) => {
+    client = await reconnect({ mostAsks: 3 });
+    faulty(fault, 2);
+    await failureOf(client.submit({ path, format: "pdf", submissionId: "submission-1" }));
+    expect(loopback.requests).toHaveLength(1);
+  });
+
+  it("is not repeated for longer than the call may take", async () => {
+    client = await reconnect({ mostAsks: 1_000, callTimeoutMs: 300 });
+    faulty(text("", 503), 1_000);
+    expect(await failureOf(client.status("job-1"))).toMatchObject({ code: "llamaparse_unavailable" });
+  });
+});
+
+/** Answers as `first` so many times, then as it should. */
+function faulty(first: LoopbackAnswer, times: number): void {
+  loopback.answer = (response, request) => {
+    if (loopback.requests.length <= times) first(response, request);
+    else if (request.path === "/api/v2/parse") sendJson(response, { items: [describeJob()] });
+    else
+      sendJson(response, {
+        job: describeJob({ status: "COMPLETED" }),
+        markdown: { pages: [markdownPage(1, "# Policy")] },
+      });
+  };
+}
+
+async function reconnect(options: Partial<LlamaParseOptions>): Promise<LlamaParseClient> {
+  await client.close();
+  return connect(options);
+}
 
 describe("a client", () => {
   it("waits as long as it is asked to, within reason", async () => {

@@ -30,6 +30,8 @@ export interface LlamaParseOptions {
   connectTimeoutMs?: number;
   /** For a call that moves neither a file nor a result; those get more, by size. */
   callTimeoutMs?: number;
+  /** How often a question is asked that meets a fault by chance; 3 by default. What sends or cancels is sent once. */
+  mostAsks?: number;
 }
 
 export interface CallOptions {
@@ -49,7 +51,7 @@ export interface ResultOptions extends CallOptions {
 }
 
 /**
- * LlamaParse's API, one request per call and no retries. Each failure is an AppError whose kind says whether to try
+ * LlamaParse's API. Questions are asked again after a fault by chance, nothing else is. Each failure is an AppError whose kind says whether to try
  * again, or the signal's reason; none quotes the key, the document or the provider.
  */
 export interface LlamaParseClient {
@@ -90,9 +92,9 @@ const MAX_RESULT_BYTES = 50_331_648;
 
 /** Works with version 2 of the API alone: jobs of version 1 can neither be found again nor be cancelled. */
 export function createLlamaParseClient(options: LlamaParseOptions): LlamaParseClient {
-  const { baseUrl = BASE_URL, connectTimeoutMs = CONNECT_TIMEOUT_MS, apiKey } = options;
+  const { baseUrl = BASE_URL, connectTimeoutMs = CONNECT_TIMEOUT_MS, apiKey, mostAsks } = options;
   const settings = readSettings(options);
-  const connection = openConnection({ apiKey, baseUrl: baseUrl.replace(/\/+$/, ""), connectTimeoutMs });
+  const connection = openConnection({ apiKey, baseUrl: baseUrl.replace(/\/+$/, ""), connectTimeoutMs, mostAsks });
   const client = { connection, settings };
   return {
     submit: (submission, call = {}) => submit(client, submission, call),

@@ -1,4 +1,4 @@
-import { AppError, wasNeverSent } from "@pipeline/runtime";
+import { AppError, askPatiently, MOST_ASKS, wasNeverSent } from "@pipeline/runtime";
 import { Agent, type FormData, request } from "undici";
 import type { z } from "zod";
 import { configurationInvalid, httpFailure, invalidAnswer, timedOut, unavailable } from "./failures.ts";
@@ -8,6 +8,8 @@ export interface ConnectionOptions {
   /** Without a slash at its end. */
   baseUrl: string;
   connectTimeoutMs: number;
+  /** How often a question (GET) is asked that meets a fault by chance; 3 by default. */
+  mostAsks?: number | undefined;
 }
 
 export interface Call<T> {
@@ -15,7 +17,7 @@ export interface Call<T> {
   /** From the base on, encoded. */
   path: string;
   body?: FormData;
-  /** For the whole exchange, body included. */
+  /** For all of it: every try, bodies included. */
   timeoutMs: number;
   /** The most bytes of an answer that are read. */
   maxBytes: number;
@@ -29,8 +31,8 @@ export interface Call<T> {
 
 export interface Connection {
   /**
-   * One request and its validated answer. Never retries: the caller does, by the error's kind. Throws AppError, or the
-   * signal's reason once the signal is aborted.
+   * One request and its validated answer. What changes nothing is asked again after a fault; a POST never is: the caller
+   * does that, by the error's kind. Throws AppError, or the signal's reason once the signal is aborted.
    */
   send: <T>(call: Call<T>) => Promise<T>;
   close: () => Promise<void>;
@@ -47,14 +49,13 @@ export function openConnection(options: ConnectionOptions): Connection {
     async send(call) {
       call.signal?.throwIfAborted();
       const deadline = AbortSignal.timeout(call.timeoutMs);
+      const signal = AbortSignal.any(call.signal === undefined ? [deadline] : [deadline, call.signal]);
+      const mostAsks = call.method === "GET" ? (options.mostAsks ?? MOST_ASKS) : 1;
       try {
-        const text = await exchange(call, { agent, deadline, ...options });
-        return readAnswer(text, call.answer);
+        return await askPatiently(() => sendOnce(call, { agent, signal, ...options }), { signal, mostAsks });
       } catch (error) {
         call.signal?.throwIfAborted();
-        if (error instanceof AppError) throw error;
-        if (wasNeverSent(error)) throw unavailable(undefined, { never_sent: true });
-        throw deadline.aborted ? timedOut() : unavailable();
+        throw deadline.aborted && !(error instanceof AppError) ? timedOut() : error;
       }
     },
     close: () => agent.close(),
@@ -63,12 +64,20 @@ export function openConnection(options: ConnectionOptions): Connection {
 
 interface Wire extends ConnectionOptions {
   agent: Agent;
-  deadline: AbortSignal;
+  signal: AbortSignal;
+}
+
+async function sendOnce<T>(call: Call<T>, wire: Wire): Promise<T> {
+  try {
+    return readAnswer(await exchange(call, wire), call.answer);
+  } catch (error) {
+    if (error instanceof AppError || wire.signal.aborted) throw error;
+    throw unavailable(undefined, wasNeverSent(error) ? { never_sent: true } : undefined);
+  }
 }
 
 /** undici's `request` follows no redirect: one would carry customers' text to a host that nobody configured. */
-async function exchange<T>(call: Call<T>, { agent, deadline, apiKey, baseUrl }: Wire): Promise<string> {
-  const signal = AbortSignal.any(call.signal === undefined ? [deadline] : [deadline, call.signal]);
+async function exchange<T>(call: Call<T>, { agent, signal, apiKey, baseUrl }: Wire): Promise<string> {
   const { statusCode, headers, body } = await request(`${baseUrl}${call.path}`, {
     dispatcher: agent,
     method: call.method,

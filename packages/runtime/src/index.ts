@@ -1,3 +1,5 @@
+export * from "./ask-patiently.ts";
+export * from "./compile-cache.ts";
 export * from "./correlation.ts";
 export * from "./create-probe.ts";
 export * from "./environment.ts";
@@ -8,6 +10,7 @@ export * from "./ids.ts";
 export * from "./limits.ts";
 export * from "./log.ts";
 export * from "./parse-environment.ts";
+export * from "./pause.ts";
 export * from "./run-service.ts";
 export * from "./take-no-arguments.ts";
 export * from "./was-never-sent.ts";

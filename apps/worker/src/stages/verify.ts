@@ -1,6 +1,5 @@
 import type { Claim } from "@pipeline/db";
-import { AppError } from "@pipeline/runtime";
-import { askPatiently } from "../claim-file.ts";
+import { AppError, askPatiently } from "@pipeline/runtime";
 import type { StageContext, StageOutcome } from "../stage-handler.ts";
 
 /** Probes get rarer as the job ages: a quarter of its age, within these bounds. */
@@ -9,7 +8,7 @@ const LONGEST_PROBE_MS = 60_000;
 
 /** Waits for the upload, then proves that the stored bytes are the promised ones. */
 export async function verify(job: Claim, { storage, file, signal }: StageContext): Promise<StageOutcome> {
-  const stored = await askPatiently(() => storage.stat(job.raw_path), { signal, random: Math.random });
+  const stored = await askPatiently(() => storage.stat(job.raw_path), { signal });
   if (stored === undefined) return waitForUpload(job);
   const { format } = await file();
   return { kind: "advance", detail: { bytes_len: job.bytes_len, format } };

@@ -7,9 +7,8 @@ import {
   settleProviderCall,
 } from "@pipeline/db";
 import type { EmbeddingProvider } from "@pipeline/embedding";
-import { AppError } from "@pipeline/runtime";
+import { AppError, pause } from "@pipeline/runtime";
 import { Deferral } from "../../deferral.ts";
-import { pause } from "../../pause.ts";
 import type { StageContext } from "../../stage-handler.ts";
 import { askAdmission, type Caller, endProbe } from "../provider-circuit.ts";
 import { setAside } from "../set-aside.ts";

@@ -1,9 +1,8 @@
 import { recordLostSpend, releaseBudget, settleProviderCall } from "@pipeline/db";
 import { assertVectors, type EmbedResult, judgeEmbeddingFailure, type RateHints } from "@pipeline/embedding";
-import { type AppError, isRetryable, toAppError } from "@pipeline/runtime";
+import { type AppError, isRetryable, pause, toAppError } from "@pipeline/runtime";
 import { backoffMs } from "../../backoff.ts";
 import { Deferral } from "../../deferral.ts";
-import { pause } from "../../pause.ts";
 import { endProbe, tellFault, tellWorking } from "../provider-circuit.ts";
 import { acquirePass, callerOf, type PaidOrder, type Pass } from "./acquire-pass.ts";
 
