@@ -160,7 +160,7 @@ async function restartServer(how: "restart" | "crash", { parts, result }: FaultR
 }
 
 /** Starting a worker takes a second or two, longer while the server is away. */
-const VICTIM_WAIT = { forMs: 30_000, everyMs: 100 };
+const VICTIM_WAIT = { forMs: 60_000, everyMs: 100 };
 
 /** Undefined: nobody was there to be hit for a long while. */
 async function chooseVictim(

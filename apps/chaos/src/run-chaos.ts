@@ -106,8 +106,8 @@ function openStore(directory: string) {
   });
 }
 
-/** Three workers of four have room for all jobs that there are at a time, see `sendSteadily`. */
-const SLOTS = 8;
+/** As many as a worker has jobs in hand; all workers, and what watches them, stay below the server's 100. */
+const POOL_SIZE = 4;
 
 /** The first worker reaches the database by way of the proxy. */
 function workerEnvs({ options, server, proxy, directory }: Place, copies: string): Record<string, string>[] {
@@ -116,7 +116,7 @@ function workerEnvs({ options, server, proxy, directory }: Place, copies: string
     DATA_DIR: directory,
     TMPDIR: copies,
     LOG_LEVEL: "info",
-    WORKER_CONCURRENCY: String(SLOTS),
+    DATABASE_POOL_SIZE: String(POOL_SIZE),
   }));
 }
 
