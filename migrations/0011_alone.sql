@@ -38,13 +38,6 @@ begin
     ) j
   ), in_hand as materialized (
     select count(*) as jobs, coalesce(max(h.crash_count), 0) as crashes from held h where h.session_id = for_session
-  ), solo as materialized (
-    -- Room for a job that goes alone is made by one session: the one that needs least time for it.
-    select (select i.jobs from in_hand i) = 0 or for_session = (
-      select s.session_id from worker_sessions s left join held h on h.session_id = s.session_id
-      where s.ended_at is null and s.expires_at > now()
-      group by s.session_id order by count(h.job_id), s.session_id limit 1
-    ) as is_mine
   ), shares as materialized (
     select h.user_id, count(*) as held_count from held h where max_per_user is not null group by h.user_id
   ), next as materialized (
@@ -65,6 +58,24 @@ begin
      ) n left join shares s on s.user_id = n.user_id
      where n.nth + coalesce(s.held_count, 0) <= max_per_user
      order by n.turn, n.priority, n.seq)
+  ), solo as materialized (
+    -- Who takes jobs that go alone: idle sessions, and for each such job one of those with least in hand, half of them at
+    -- most, which claims nothing until it is idle. Asked for only where such a job is come across.
+    select i.jobs = 0 or mine.nth <= least(mine.half, (
+      select count(*) from (select r.job_id from ready r limit 200) first
+      cross join lateral (
+        select from upload_jobs j where j.job_id = first.job_id and j.state = 'queued' and j.crash_count >= 2
+        offset 0
+      ) waiting
+    )) as is_mine
+    from in_hand i cross join (
+      select s.session_id, row_number() over (order by count(h.job_id), s.session_id) as nth,
+        (count(*) over () + 1) / 2 as half
+      from worker_sessions s left join held h on h.session_id = s.session_id
+      where s.ended_at is null and s.expires_at > now()
+      group by s.session_id
+    ) mine
+    where mine.session_id = for_session
   ), found as materialized (
     -- Suspects: of the jobs that a worker had in hand when it died, one may have killed it, and those that are claimed
     -- together with that one again would die with it. So a suspect waits for a session without another, but not for more

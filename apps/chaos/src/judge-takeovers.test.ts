@@ -31,6 +31,13 @@ test("a takeover after 20 s is late, the rescue before it is not", () => {
   expect(takenLate).toEqual([{ id: "a job", why: expect.stringContaining("13000 and taken over 21000 ms") }]);
 });
 
+test("a job that lost its second worker waits for one of its own, up to a minute, and counts apart", () => {
+  const second = (seconds: number) => lostClaim({ crash_count: 1, rescuedAt: at(113), takenAt: at(100 + seconds) });
+  const { figures, rescuedLate, takenLate } = judgeTakeovers([second(60), second(61)], []);
+  expect({ rescuedLate, late: takenLate.length }).toEqual({ rescuedLate: [], late: 1 });
+  expect([figures.kill.jobs, figures.alone.jobs]).toEqual([0, 2]);
+});
+
 test("a job that stays in a lost worker's name is late, though nobody ever rescues it", () => {
   const { rescuedLate } = judgeTakeovers([lostClaim({ kind: "zombie", heldUntil: at(122) })], []);
   expect(rescuedLate).toEqual([{ id: "a job", why: expect.stringContaining("rescued never") }]);

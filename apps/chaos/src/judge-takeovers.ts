@@ -4,9 +4,12 @@ import type { LossKind, LostClaim } from "./takeovers.ts";
 
 /** I13: from the loss of a worker until another has each of its jobs. */
 const PROMISED_MS = 20_000;
+/** Of a job that lost its second worker, which waits for one that has nothing else in hand. */
+const PROMISED_ALONE_MS = 60_000;
 
 export interface JudgedTakeovers {
-  figures: Record<LossKind, TakeoverFigures>;
+  /** Of jobs that lost their first worker, by how; and of those that lost their second. */
+  figures: Record<LossKind | "alone", TakeoverFigures>;
   /** Jobs that stayed in the lost worker's name for too long: the rescue failed. */
   rescuedLate: Offence[];
   /** Jobs that no other worker had in time: for want of a rescue, or of a live worker with a free slot. */
@@ -23,27 +26,43 @@ interface Offence {
  * as much time is granted on top, and what it delayed stays out of the figures.
  */
 export function judgeTakeovers(claims: readonly LostClaim[], outages: readonly Outage[]): JudgedTakeovers {
-  const lateBy = (pick: (claim: LostClaim) => Date | undefined): Offence[] =>
-    claims.filter((claim) => isLate(claim, { until: pick(claim) ?? claim.heldUntil, outages })).map(describeLate);
+  const lateBy = (pick: (claim: LostClaim) => Date | undefined, promiseOf: (claim: LostClaim) => number): Offence[] =>
+    claims
+      .filter((claim) =>
+        isLate(claim, { until: pick(claim) ?? claim.heldUntil, promisedMs: promiseOf(claim), outages }),
+      )
+      .map(describeLate);
   const kinds = { kill: [], poison: [], zombie: [], hole: [] } satisfies Record<LossKind, LostClaim[]>;
   const byKind: Record<LossKind, LostClaim[]> = kinds;
   // Never taken from the lost worker: its last statement had finished the job.
-  for (const claim of claims) if (claim.rescuedAt !== undefined) byKind[claim.kind].push(claim);
+  const rescued = claims.filter((claim) => claim.rescuedAt !== undefined);
+  for (const claim of rescued) if (!goesAlone(claim)) byKind[claim.kind].push(claim);
   return {
     figures: {
       kill: figuresOf(byKind.kill, outages),
       poison: figuresOf(byKind.poison, outages),
       zombie: figuresOf(byKind.zombie, outages),
       hole: figuresOf(byKind.hole, outages),
+      alone: figuresOf(rescued.filter(goesAlone), outages),
     },
-    rescuedLate: lateBy((claim) => claim.rescuedAt),
-    takenLate: lateBy((claim) => claim.takenAt),
+    rescuedLate: lateBy(
+      (claim) => claim.rescuedAt,
+      () => PROMISED_MS,
+    ),
+    takenLate: lateBy(
+      (claim) => claim.takenAt,
+      (claim) => (goesAlone(claim) ? PROMISED_ALONE_MS : PROMISED_MS),
+    ),
   };
 }
 
-function isLate(claim: LostClaim, span: { until: Date; outages: readonly Outage[] }): boolean {
+function goesAlone({ crash_count }: LostClaim): boolean {
+  return crash_count === 1;
+}
+
+function isLate(claim: LostClaim, span: { until: Date; promisedMs: number; outages: readonly Outage[] }): boolean {
   const tookMs = span.until.getTime() - claim.lostAt.getTime();
-  return tookMs > PROMISED_MS + outageMs(claim, span.outages);
+  return tookMs > span.promisedMs + outageMs(claim, span.outages);
 }
 
 function describeLate(claim: LostClaim): Offence {

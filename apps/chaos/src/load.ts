@@ -64,10 +64,10 @@ export interface Pace {
 }
 
 /**
- * Jobs of dead workers included. More would fill every slot, and a job whose worker died would wait for one: the time
- * until it is taken over is to show the rescue, not a lack of workers.
+ * Jobs of dead workers included. More would fill every slot and both cores, and a job whose worker died would wait for one:
+ * the time until it is taken over is to show the rescue, not a lack of workers.
  */
-const LARGEST_BACKLOG = 24;
+const LARGEST_BACKLOG = 12;
 
 const REPEATED_SHARE = 0.1;
 

@@ -30,7 +30,7 @@ export const LONG: Omit<ChaosOptions, "url" | "seed"> = {
   settleSeconds: 120,
   documents: 2_000,
   // With fewer most are starting, or stand still as zombies, and jobs of the dead wait for room rather than for the rescue.
-  workers: 8,
+  workers: 6,
   counts: { kill: 210, graceful: 16, zombie: 8, hole: 6, terminate: 40, restart: 3, crash: 3 },
   sparesSuspects: true,
 };

@@ -11,7 +11,7 @@ export interface ChaosReport {
   duration_s: number;
   documents: { sent: number; complete: number; repeated_uploads: number };
   faults: FaultCounts & { poison: number; spared: number; outage_s: number[] };
-  takeovers: Record<LossKind, TakeoverFigures>;
+  takeovers: Record<LossKind | "alone", TakeoverFigures>;
   crashes: CrashFigures;
   stale_writes: { tried: number; accepted: number };
   workers: {

@@ -187,21 +187,36 @@ test("a job that two workers died on is claimed alone, and nothing beside it", a
   expect(await claim("0 s")).toBe(3);
 });
 
+/** Sessions with so many jobs in hand each. */
+async function openBusySessions(...loads: number[]): Promise<((waited: string) => Promise<number>)[]> {
+  const sessions: ((waited: string) => Promise<number>)[] = [];
+  for (const load of loads) {
+    const claim = await openSessionClaiming();
+    await queue(randomUUID(), load);
+    expect(await claim("0 s")).toBe(load);
+    sessions.push(claim);
+  }
+  return sessions;
+}
+
 test("the session with the fewest jobs in hand makes room for it, the others go on", async () => {
-  const [busy, busier] = [await openSessionClaiming(), await openSessionClaiming()];
-  await queue(randomUUID(), 1);
-  expect(await busy("0 s")).toBe(1);
-  await queue(randomUUID(), 2);
-  expect(await busier("0 s")).toBe(2);
-  await queueSuspects({ count: 2, crashes: 2 });
-  await queue(randomUUID(), 3);
-  expect([await busy("1 h"), await busier("1 h"), await busier("1 h")]).toEqual([0, 3, 0]);
+  const [busier, busy, busiest] = await openBusySessions(2, 1, 3);
+  await queueSuspects({ count: 1, crashes: 2 });
+  await queue(randomUUID(), 5);
+  expect([await busy?.("1 h"), await busier?.("1 h"), await busiest?.("1 h")]).toEqual([0, 5, 0]);
   const idle = await openSessionClaiming();
   expect([await idle("0 s"), await idle("0 s")]).toEqual([1, 0]);
   expect(await countInHand()).toEqual([
-    { crash_count: 0, count: 6 },
+    { crash_count: 0, count: 11 },
     { crash_count: 2, count: 1 },
   ]);
+});
+
+test("room is made for each of them, but never by more than half of the sessions", async () => {
+  const [first, second, third] = await openBusySessions(1, 2, 3);
+  await queueSuspects({ count: 5, crashes: 2 });
+  await queue(randomUUID(), 2);
+  expect([await first?.("1 h"), await second?.("1 h"), await third?.("1 h")]).toEqual([0, 0, 2]);
 });
 
 test("a session that has ended or expired is not waited for", async () => {
