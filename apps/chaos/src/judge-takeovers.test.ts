@@ -32,8 +32,9 @@ test("a takeover after 20 s is late, the rescue before it is not", () => {
 });
 
 test("a job that lost its second worker waits for one of its own, up to a minute, and counts apart", () => {
-  const second = (seconds: number) => lostClaim({ crash_count: 1, rescuedAt: at(113), takenAt: at(100 + seconds) });
-  const { figures, rescuedLate, takenLate } = judgeTakeovers([second(60), second(61)], []);
+  const second = { crash_count: 1, rescuedAt: at(113) };
+  const claims = [160, 161].map((seconds) => lostClaim({ ...second, takenAt: at(seconds) }));
+  const { figures, rescuedLate, takenLate } = judgeTakeovers(claims, []);
   expect({ rescuedLate, late: takenLate.length }).toEqual({ rescuedLate: [], late: 1 });
   expect([figures.kill.jobs, figures.alone.jobs]).toEqual([0, 2]);
 });

@@ -1,6 +1,5 @@
 import { AppError } from "@pipeline/runtime";
 import { Pool, TypeOverrides, types, type ClientBase, type PoolConfig } from "pg";
-import { z } from "zod";
 import { endsConnection, translateDatabaseError } from "./errors.ts";
 import { type ChannelListener, listenOnOwnConnection } from "./listen.ts";
 import type { Parameter, Queryable } from "./queryable.ts";
@@ -174,7 +173,7 @@ function queryableOn(schema: string, use: UseConnection): Queryable {
     schema,
     async many(row, sql, parameters = []) {
       const result = await use((connection) => send(connection, sql, parameters));
-      return z.array(row).parse(result.rows);
+      return result.rows.map((each) => row.parse(each));
     },
     async run(sql, parameters = []) {
       const result = await use((connection) => send(connection, sql, parameters));

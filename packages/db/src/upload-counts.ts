@@ -15,22 +15,6 @@ export interface UploadAllowance {
 /** More than anybody has, and still an integer of Postgres. */
 export const UNLIMITED: UploadAllowance = { maxInFlight: 2_147_483_646, maxPerDay: 2_147_483_646 };
 
-/**
- * Common table expressions `counted` and `permitted`, for one more upload of the user of `source`, if that has a row. The
- * user's row stays locked until the end of the transaction, so no two can pass a limit together. `permitted` has a row or
- * ends the statement with rate_limited `daily_upload_limit` or `uploads_in_flight_limit`.
- */
-export function countOneUpload(schema: string, input: { source: string; perDay: string; inFlight: string }): string {
-  return `counted as (
-       insert into ${schema}.upload_counts as c (user_id, day, day_count, active_at_most, active_since)
-       select user_id, (now() at time zone 'utc')::date, 1, 1, now() from ${input.source}
-       on conflict (user_id) do update set
-         day = excluded.day, day_count = case when c.day = excluded.day then c.day_count + 1 else 1 end,
-         active_at_most = c.active_at_most + 1, active_since = least(c.active_since, excluded.active_since)
-       returning day_count, active_at_most
-     ), ${permit(schema, input)}`;
-}
-
 function permit(schema: string, { perDay, inFlight }: { perDay: string; inFlight: string }): string {
   return `permitted as materialized (
        select case
@@ -41,15 +25,12 @@ function permit(schema: string, { perDay, inFlight }: { perDay: string; inFlight
      )`;
 }
 
-/** For an upload whose document is there already. */
+/**
+ * For an upload whose document is there already. The user's row stays locked until the end of the transaction. Throws
+ * rate_limited `daily_upload_limit` and `uploads_in_flight_limit`.
+ */
 export async function countUpload(tx: Queryable, userId: string, allowance: UploadAllowance): Promise<void> {
-  await one(
-    tx,
-    z.object({ is_permitted: z.boolean() }),
-    `with asking as (select $1::uuid as user_id), ${countOneUpload(tx.schema, { source: "asking", perDay: "$2", inFlight: "$3" })}
-     select is_permitted from permitted`,
-    [userId, allowance.maxPerDay, allowance.maxInFlight],
-  );
+  await tx.run(`select ${tx.schema}.count_upload($1, $2, $3)`, [userId, allowance.maxPerDay, allowance.maxInFlight]);
 }
 
 /**

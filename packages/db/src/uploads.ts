@@ -7,7 +7,7 @@ import { maybeOne, one, type Queryable } from "./queryable.ts";
 import { DOCUMENT_COLUMNS, documentRow, JOB_COLUMNS, jobRow, type DocumentRow, type JobRow } from "./rows.ts";
 import { removeLater } from "./removals.ts";
 import { storableJson, storableText } from "./storable-text.ts";
-import { countOneUpload, countUpload, UNLIMITED, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
+import { countUpload, UNLIMITED, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
 import { hasVerifiedFile } from "./verified-file.ts";
 
 /** What the client promises to put into storage. */
@@ -59,36 +59,19 @@ export async function registerUpload(tx: Queryable, upload: UploadPromise): Prom
 }
 
 /**
- * A file that the user never promised before: all in one statement, for that is what most uploads are. Undefined: there is
- * a document of it. Who makes it at the same moment is waited for.
+ * A file that the user never promised before, which is what most uploads are. Undefined: there is a document of it. Who makes
+ * it at the same moment is waited for.
  */
 async function makeUpload(
   db: Queryable,
   upload: UploadPromise,
   allowance: UploadAllowance,
 ): Promise<RegisteredUpload | undefined> {
-  const limits = countOneUpload(db.schema, { source: "born", perDay: "$13", inFlight: "$14" });
   const row = await maybeOne(
     db,
-    z.object({ document: documentJson, job: jobJson }),
-    `with born as (
-       insert into ${db.schema}.documents as d
-         (document_id, user_id, filename, mime, bytes_len, file_sha256, raw_path, metadata, generation_count)
-       values ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, 1)
-       on conflict do nothing
-       returning ${DOCUMENT_COLUMNS}
-     ), ${limits}, job as (
-       insert into ${db.schema}.upload_jobs as j
-         (job_id, document_id, user_id, correlation_id, generation, state, waiting_for, due_at, upload_expires_at)
-       select $9::uuid, d.document_id, d.user_id, $10, 1, 'waiting', 'upload',
-         now() + $11::float8 * interval '1 ms', now() + $12 * interval '1 second'
-       from born d cross join permitted p where p.is_permitted
-       returning ${JOB_COLUMNS}, j.fence
-     ), told as (
-       insert into ${db.schema}.events (job_id, type, status, state, fence)
-       select job_id, 'created', status, state, fence from job
-     )
-     select to_jsonb(d) as document, to_jsonb(j) as job from born d cross join job j`,
+    madeRow,
+    `select document, job
+     from ${db.schema}.make_upload($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9, $10, $11, $12, $13, $14)`,
     [
       upload.document_id,
       upload.user_id,
@@ -119,6 +102,8 @@ const jobJson = jobRow.extend({
   updated_at: time,
   finished_at: time.nullable(),
 });
+
+const madeRow = z.object({ document: documentJson, job: jobJson });
 
 /**
  * The document is locked first, so that the same upload many times at once makes one job. After a dead letter or a

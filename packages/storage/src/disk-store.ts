@@ -1,3 +1,4 @@
+import type { KeyObject } from "node:crypto";
 import { open, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { PassThrough, pipeline, type Readable } from "node:stream";
@@ -78,7 +79,7 @@ function openLayout(directory: string): DiskLayout {
 
 async function signDownload(
   key: string,
-  { publicUrl, secret, ...download }: SignDownloadOptions & { publicUrl: string; secret: Uint8Array },
+  { publicUrl, secret, ...download }: SignDownloadOptions & { publicUrl: string; secret: KeyObject },
 ): Promise<string> {
   if (!isObjectKey(key)) throw objectNotFound();
   return signDownloadLink({ key, ...download }, { publicUrl, secret });
@@ -86,7 +87,7 @@ async function signDownload(
 
 async function openDownload(
   link: { bucket: string; path: string; token: string },
-  disk: { layout: DiskLayout; secret: Uint8Array },
+  disk: { layout: DiskLayout; secret: KeyObject },
 ): Promise<StoredFile> {
   const promise = await verifyDownloadLink(link, disk.secret);
   const stored = await statObject(disk.layout, link.path);

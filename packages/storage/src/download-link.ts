@@ -1,8 +1,10 @@
+import type { KeyObject } from "node:crypto";
 import { AppError } from "@pipeline/runtime";
-import { errors, jwtVerify, SignJWT } from "jose";
+import { errors, jwtVerify } from "jose";
 import { z } from "zod";
 import { isObjectKey } from "./object-key.ts";
 import type { SignDownloadOptions } from "./object-store.ts";
+import { signToken } from "./sign-token.ts";
 import { UPLOAD_BUCKET } from "./upload-link.ts";
 
 /** The route that serves the download links of the disk store; the same path that Supabase Storage uses. */
@@ -17,18 +19,14 @@ const downloadClaims = z.object({
 });
 export type DownloadPromise = Pick<z.infer<typeof downloadClaims>, "filename" | "mime">;
 
-export async function signDownloadLink(
+export function signDownloadLink(
   input: SignDownloadOptions & { key: string },
-  signer: { publicUrl: string; secret: Uint8Array },
-): Promise<string> {
+  signer: { publicUrl: string; secret: KeyObject },
+): string {
   const { key, filename, mime, expiresInSeconds } = input;
   const url = `${UPLOAD_BUCKET}/${key}`;
-  const issuedAt = Math.floor(Date.now() / 1_000);
-  const token = await new SignJWT({ url, filename, mime, scope: "download" })
-    .setProtectedHeader({ alg: "HS256" })
-    .setIssuedAt(issuedAt)
-    .setExpirationTime(issuedAt + expiresInSeconds)
-    .sign(signer.secret);
+  const claims = { url, filename, mime, scope: "download" };
+  const token = signToken(claims, { key: signer.secret, seconds: expiresInSeconds });
   const base = signer.publicUrl.replace(/\/+$/u, "");
   return `${base}${DOWNLOAD_ROUTE.replace(":bucket/*", url)}?token=${token}`;
 }
@@ -39,7 +37,7 @@ export async function signDownloadLink(
  */
 export async function verifyDownloadLink(
   link: { bucket: string; path: string; token: string },
-  secret: Uint8Array,
+  secret: KeyObject,
 ): Promise<DownloadPromise> {
   const claims = downloadClaims.safeParse(await verifyToken(link.token, secret));
   const isForPath = claims.success && claims.data.url === `${link.bucket}/${link.path}` && isObjectKey(link.path);
@@ -47,7 +45,7 @@ export async function verifyDownloadLink(
   return { filename: claims.data.filename, mime: claims.data.mime };
 }
 
-async function verifyToken(token: string, secret: Uint8Array): Promise<unknown> {
+async function verifyToken(token: string, secret: KeyObject): Promise<unknown> {
   try {
     const { payload } = await jwtVerify(token, secret, { algorithms: ["HS256"], requiredClaims: ["iat", "exp"] });
     return payload;

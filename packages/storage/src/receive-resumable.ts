@@ -1,3 +1,4 @@
+import type { KeyObject } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { rm, stat } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -37,7 +38,7 @@ export interface ResumableReceiver {
 
 interface ReceiverOptions {
   layout: DiskLayout;
-  secret: Uint8Array;
+  secret: KeyObject;
   publicUrl: () => string;
 }
 
@@ -92,7 +93,7 @@ function admittedId(admitted: AdmittedIds, { runtime }: { runtime?: { node?: { r
 
 interface Receiver {
   layout: DiskLayout;
-  secret: Uint8Array;
+  secret: KeyObject;
   parts: FileStore;
   admitted: AdmittedIds;
   server: Server;

@@ -1,3 +1,4 @@
+import type { KeyObject } from "node:crypto";
 import { rm, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { AppError } from "@pipeline/runtime";
@@ -36,7 +37,7 @@ const MAX_DISCARDED_BYTES = 32 * 1024 * 1024;
  */
 export async function receiveUpload(
   request: UploadRequest,
-  disk: { layout: DiskLayout; secret: Uint8Array },
+  disk: { layout: DiskLayout; secret: KeyObject },
 ): Promise<ReceivedUpload> {
   try {
     const promise = await verifyUploadLink(request, disk.secret);

@@ -1,9 +1,11 @@
+import { createSecretKey, type KeyObject } from "node:crypto";
 import { AppError } from "@pipeline/runtime";
-import { errors, jwtVerify, SignJWT } from "jose";
+import { errors, jwtVerify } from "jose";
 import { z } from "zod";
 import { mediaType } from "./media-type.ts";
 import { isObjectKey, requireObjectKey } from "./object-key.ts";
 import type { ResumableOffer, SignedUpload, SignUploadInput } from "./object-store.ts";
+import { signToken } from "./sign-token.ts";
 
 /** The route that serves the links of the disk store; the same path that Supabase Storage uses. */
 export const UPLOAD_ROUTE = "/storage/v1/object/upload/sign/:bucket/*";
@@ -39,9 +41,9 @@ const uploadClaims = uploadPromise.extend({ url: z.string(), scope: z.literal("u
 
 const linkInput = uploadPromise.extend({ expiresInSeconds: z.int().positive() });
 
-export function encodeUploadSecret(secret: string): Uint8Array {
-  const key = new TextEncoder().encode(secret);
-  if (key.byteLength >= MINIMUM_SECRET_BYTES) return key;
+export function encodeUploadSecret(secret: string): KeyObject {
+  const key = createSecretKey(secret, "utf8");
+  if ((key.symmetricKeySize ?? 0) >= MINIMUM_SECRET_BYTES) return key;
   throw new AppError({
     kind: "internal",
     code: "upload_secret_too_short",
@@ -51,16 +53,12 @@ export function encodeUploadSecret(secret: string): Uint8Array {
 
 export async function signUploadLink(
   input: SignUploadInput,
-  signer: { publicUrl: string; secret: Uint8Array },
+  signer: { publicUrl: string; secret: KeyObject },
 ): Promise<SignedUpload> {
   const { bytes_len, mime, expiresInSeconds } = requireUploadInput(input);
   const url = `${UPLOAD_BUCKET}/${input.key}`;
-  const issuedAt = Math.floor(Date.now() / 1000);
-  const token = await new SignJWT({ url, bytes_len, mime, scope: "upload" })
-    .setProtectedHeader({ alg: "HS256" })
-    .setIssuedAt(issuedAt)
-    .setExpirationTime(issuedAt + expiresInSeconds)
-    .sign(signer.secret);
+  const claims = { url, bytes_len, mime, scope: "upload" };
+  const token = signToken(claims, { key: signer.secret, seconds: expiresInSeconds });
   const base = signer.publicUrl.replace(/\/+$/u, "");
   return {
     url: `${base}${UPLOAD_ROUTE.replace(":bucket/*", url)}?token=${token}`,
@@ -104,7 +102,7 @@ export function requireUploadInput(input: SignUploadInput): UploadPromise & { ex
  */
 export async function verifyUploadLink(
   link: { bucket: string; path: string; token: string },
-  secret: Uint8Array,
+  secret: KeyObject,
 ): Promise<UploadPromise> {
   const payload = await verifyToken(link.token, secret);
   const claims = uploadClaims.safeParse(payload);
@@ -113,7 +111,7 @@ export async function verifyUploadLink(
   return { bytes_len: claims.data.bytes_len, mime: claims.data.mime };
 }
 
-async function verifyToken(token: string, secret: Uint8Array): Promise<unknown> {
+async function verifyToken(token: string, secret: KeyObject): Promise<unknown> {
   try {
     const { payload } = await jwtVerify(token, secret, { algorithms: ["HS256"], requiredClaims: ["iat", "exp"] });
     return payload;

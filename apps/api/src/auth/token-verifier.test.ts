@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { SignJWT, UnsecuredJWT, type JWTPayload } from "jose";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   answerKeys,
   answerText,
@@ -54,6 +54,32 @@ function swapHeader(token: string, header: Record<string, unknown>): string {
   const [, payload, signature] = token.split(".");
   return [Buffer.from(JSON.stringify(header)).toString("base64url"), payload, signature].join(".");
 }
+
+describe("a token that was good", () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it("is not verified again for half a minute, and never taken beyond its end", async () => {
+    vi.useFakeTimers({ toFake: ["Date", "performance"] });
+    const verifications = vi.spyOn(crypto.subtle, "verify");
+    const token = await sign({ ...claims, exp: inSeconds(45) });
+    for (const seconds of [0, 29, 2]) {
+      vi.advanceTimersByTime(seconds * 1_000);
+      expect(await verify(token)).toMatchObject({ user_id: userId });
+    }
+    expect(verifications).toHaveBeenCalledTimes(2);
+    vi.advanceTimersByTime(20_000);
+    await expect(verify(token)).rejects.toMatchObject(REFUSED);
+    verifications.mockRestore();
+  });
+
+  it("lends nothing to one that differs in a character", async () => {
+    const token = await sign(claims);
+    await verify(token);
+    const [header, payload, signature = ""] = token.split(".");
+    const other = `${signature.startsWith("A") ? "B" : "A"}${signature.slice(1)}`;
+    await expect(verify([header, payload, other].join("."))).rejects.toMatchObject(REFUSED);
+  });
+});
 
 describe("a token verifier", () => {
   it("tells when the token ends", async () => {

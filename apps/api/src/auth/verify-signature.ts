@@ -1,3 +1,4 @@
+import { createSecretKey, type KeyObject } from "node:crypto";
 import { AppError } from "@pipeline/runtime";
 import { decodeProtectedHeader, errors, jwtVerify, type CryptoKey, type JWTPayload, type JWTVerifyOptions } from "jose";
 import { createPublicKeys, type FindPublicKey } from "./public-keys.ts";
@@ -38,7 +39,7 @@ export function createSignatureVerifier({ secret, supabaseUrl }: TokenVerifierOp
     });
   }
   const keys: KeySources = {
-    secretKey: secret === undefined ? undefined : new TextEncoder().encode(secret),
+    secretKey: secret === undefined ? undefined : createSecretKey(secret, "utf8"),
     findPublicKey:
       supabaseUrl === undefined
         ? undefined
@@ -57,7 +58,7 @@ export function createSignatureVerifier({ secret, supabaseUrl }: TokenVerifierOp
 }
 
 interface KeySources {
-  secretKey: Uint8Array | undefined;
+  secretKey: KeyObject | undefined;
   findPublicKey: FindPublicKey | undefined;
 }
 
@@ -68,7 +69,7 @@ interface KeySources {
 async function chooseKey(
   { alg, kid }: { alg?: unknown; kid?: unknown },
   { secretKey, findPublicKey }: KeySources,
-): Promise<{ alg: string; key: Uint8Array | CryptoKey }> {
+): Promise<{ alg: string; key: KeyObject | CryptoKey }> {
   if (alg === "HS256" && secretKey !== undefined) return { alg, key: secretKey };
   if ((alg === "ES256" || alg === "RS256") && findPublicKey !== undefined) {
     if (typeof kid !== "string" || kid.length > MAX_KEY_NAME_CHARS) throw unauthorized();

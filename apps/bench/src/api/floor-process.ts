@@ -18,6 +18,8 @@ const promise = z.object({ filename: z.string(), mime: z.string(), bytes_len: z.
 
 app.route({ method: "GET", url: "/jobs/:id", handler: readJob });
 app.route({ method: "POST", url: "/upload", handler: writeRow });
+// Whoever started it is gone.
+process.once("disconnect", () => process.exit());
 await app.listen({ host: "127.0.0.1", port: 0 });
 await sendToParent({ port: z.object({ port: z.int() }).parse(app.server.address()).port });
 

@@ -5,5 +5,7 @@ process.on("message", (message) => {
   const { rss, heapUsed } = process.memoryUsage();
   process.send?.({ rss, heap: heapUsed });
 });
+// A benchmark that was broken off leaves no server behind.
+process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
 // Being asked is no reason to stay alive.
 process.channel?.unref();

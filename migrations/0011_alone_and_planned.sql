@@ -1,4 +1,5 @@
--- A document may be given up for killing its workers only if it was alone with the last of them.
+-- A document may be given up for killing its workers only if it was alone with the last of them. And uploads are planned once
+-- per connection.
 
 -- Takes up to how_many queued jobs in fair order for a live session and raises their fences, unless claiming is paused. Only
 -- turns from from_turn on are looked at, and with max_per_user only what leaves every user within it, counting what all
@@ -132,5 +133,70 @@ begin
 end
 $$;
 
+-- Counts one more upload of a user, whose row stays locked until the end of the transaction, so that no two pass a limit
+-- together; ends the statement where it would go past one.
+create function count_upload(for_user uuid, per_day integer, in_flight integer) returns boolean
+language plpgsql
+set search_path from current
+as $$
+declare
+  counted record;
+begin
+  insert into upload_counts as c (user_id, day, day_count, active_at_most, active_since)
+  values (for_user, (now() at time zone 'utc')::date, 1, 1, now())
+  on conflict (user_id) do update set
+    day = excluded.day, day_count = case when c.day = excluded.day then c.day_count + 1 else 1 end,
+    active_at_most = c.active_at_most + 1, active_since = least(c.active_since, excluded.active_since)
+  returning c.day_count, c.active_at_most into counted;
+  if counted.day_count > per_day then return refuse_upload('daily'); end if;
+  if counted.active_at_most > in_flight then return refuse_upload('in_flight'); end if;
+  return true;
+end
+$$;
+
+-- Makes document, job and event of a file that its user never promised before, which is most uploads. No row: there is a
+-- document of it; who makes that at the same moment is waited for.
+create function make_upload(
+  new_document uuid, for_user uuid, filename text, mime text, bytes_len bigint, file_sha256 text, raw_path text,
+  metadata jsonb, new_job uuid, correlation_id text, first_probe_ms float8, upload_seconds integer, per_day integer,
+  in_flight integer
+) returns table (document jsonb, job jsonb)
+language plpgsql
+set search_path from current
+as $$
+#variable_conflict use_variable
+declare
+  made_document documents;
+  made_job upload_jobs;
+begin
+  insert into documents as d
+    (document_id, user_id, filename, mime, bytes_len, file_sha256, raw_path, metadata, generation_count)
+  values (new_document, for_user, filename, mime, bytes_len, file_sha256, raw_path, metadata, 1)
+  on conflict do nothing
+  returning d.* into made_document;
+  if not found then return; end if;
+  perform count_upload(for_user, per_day, in_flight);
+  insert into upload_jobs as j
+    (job_id, document_id, user_id, correlation_id, generation, state, waiting_for, due_at, upload_expires_at)
+  values (new_job, new_document, for_user, correlation_id, 1, 'waiting', 'upload',
+    now() + first_probe_ms * interval '1 ms', now() + upload_seconds * interval '1 second')
+  returning j.* into made_job;
+  insert into events (job_id, type, status, state, fence)
+  values (new_job, 'created', made_job.status, made_job.state, made_job.fence);
+  return query select to_jsonb(made_document), to_jsonb(made_job);
+end
+$$;
+
+do $$
+begin
+  execute format('revoke all on function count_upload(uuid, integer, integer),
+    make_upload(uuid, uuid, text, text, bigint, text, text, jsonb, uuid, text, float8, integer, integer, integer) from public');
+  execute format('grant execute on function count_upload(uuid, integer, integer),
+    make_upload(uuid, uuid, text, text, bigint, text, text, jsonb, uuid, text, float8, integer, integer, integer) to %I',
+    role_of('api'));
+end
+$$;
+
 insert into architecture_notes (note_key, note) values
+  ('uploads', 'An upload''s document, count, job and event are made by make_upload, whose plans each connection keeps.'),
   ('alone', 'A job that two workers died on is claimed alone, so that the third loss is its own.');
