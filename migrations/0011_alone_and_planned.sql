@@ -1,5 +1,10 @@
--- A document may be given up for killing its workers only if it was alone with the last of them. And uploads are planned once
--- per connection.
+-- A job that two workers died on is taken alone where a worker is idle, so that its third and last loss is its own. And uploads
+-- are planned once per connection.
+
+-- Almost always empty; what changes from claim to end leaves a row where it is in it, or outside.
+create index upload_jobs_suspects on upload_jobs (job_id) where crash_count >= 2;
+-- The session claims nothing beside this job until the job is past its stage, or until then.
+alter table worker_sessions add column alone_with uuid, add column alone_until timestamptz;
 
 -- Takes up to how_many queued jobs in fair order for a live session and raises their fences, unless claiming is paused. Only
 -- turns from from_turn on are looked at, and with max_per_user only what leaves every user within it, counting what all
@@ -28,6 +33,9 @@ begin
     select from worker_sessions s
     where s.session_id = for_session and s.ended_at is null and s.expires_at > now()
       and not exists (select from queue_control where paused_at is not null)
+      and (s.alone_until is null or s.alone_until <= now() or not exists (
+        select from upload_jobs j
+        where j.job_id = s.alone_with and j.state = 'working' and j.lease_session_id = for_session and j.crash_count >= 2))
   ), held as materialized (
     -- a job that was given back and claimed again can be on two lists
     select distinct j.job_id, j.user_id, j.crash_count, c.session_id
@@ -38,14 +46,33 @@ begin
       offset 0
     ) j
   ), in_hand as materialized (
-    select count(*) as jobs, coalesce(max(h.crash_count), 0) as crashes from held h where h.session_id = for_session
+    -- of the whole process: an older session of it may have jobs as well
+    select count(*) as jobs, coalesce(max(h.crash_count), 0) as crashes
+    from worker_sessions mine join worker_sessions s on s.hostname = mine.hostname and s.pid = mine.pid
+    join held h on h.session_id = s.session_id
+    where mine.session_id = for_session and s.ended_at is null and s.expires_at > now()
   ), shares as materialized (
     select h.user_id, count(*) as held_count from held h where max_per_user is not null group by h.user_id
+  ), twice_lost as materialized (
+    select j.job_id, j.turn, j.updated_at from upload_jobs j
+    where j.crash_count >= 2 and j.state = 'queued'
+      and not exists (select from shares s where s.user_id = j.user_id and s.held_count >= max_per_user)
+  ), mode as materialized (
+    select case when not exists (select from twice_lost) then 'all' when (select jobs from in_hand) = 0 then 'alone'
+      else 'others' end as mode
   ), next as materialized (
     select r.ctid as row_id, r.turn, r.priority, r.seq, r.job_id, r.fence, r.user_id
     from ready_jobs r
     where r.turn >= from_turn and (max_per_user is null
       or not exists (select from shares s where s.user_id = r.user_id and s.held_count >= max_per_user))
+      and case (select mode from mode)
+        when 'all' then true
+        when 'alone' then r.job_id = any (array(select t.job_id from twice_lost t))
+        else r.job_id <> all (array(select t.job_id from twice_lost t where t.updated_at > now() - interval '5 seconds'))
+      end
+      -- not the whole queue, where others have them
+      and r.turn <= case (select mode from mode) when 'alone' then (select max(t.turn) from twice_lost t)
+        else 9223372036854775807 end
     order by r.turn, r.priority, r.seq
     -- Most of these are looked at only where others are claiming them too. Without a limit the planner would sort the
     -- whole queue. A hundred users at their cap, or a thousand suspects, hide nobody.
@@ -59,29 +86,11 @@ begin
      ) n left join shares s on s.user_id = n.user_id
      where n.nth + coalesce(s.held_count, 0) <= max_per_user
      order by n.turn, n.priority, n.seq)
-  ), solo as materialized (
-    -- Who takes jobs that go alone: idle sessions, and for each such job one of those with least in hand, half of them at
-    -- most, which claims nothing until it is idle. Asked for only where such a job is come across.
-    select i.jobs = 0 or mine.nth <= least(mine.half, (
-      select count(*) from (select r.job_id from ready r limit 200) first
-      cross join lateral (
-        select from upload_jobs j where j.job_id = first.job_id and j.state = 'queued' and j.crash_count >= 2
-        offset 0
-      ) waiting
-    )) as is_mine
-    from in_hand i cross join (
-      select s.session_id, row_number() over (order by count(h.job_id), s.session_id) as nth,
-        (count(*) over () + 1) / 2 as half
-      from worker_sessions s left join held h on h.session_id = s.session_id
-      where s.ended_at is null and s.expires_at > now()
-      group by s.session_id
-    ) mine
-    where mine.session_id = for_session
   ), found as materialized (
     -- Suspects: of the jobs that a worker had in hand when it died, one may have killed it, and those that are claimed
-    -- together with that one again would die with it. So a suspect waits for a session without another, but not for more
-    -- than 1.5 s, in time for the promised 20 s. One that two workers died on goes alone: whatever else is in hand may be
-    -- what kills, though it has not killed yet, and the next loss is the last.
+    -- together with that one again would die with it. So a suspect waits for a session without another, 1.5 s for each
+    -- crash of that one. One that two workers died on waits up to 5 s for a worker that has nothing in hand: whatever else is
+    -- there may be what kills, though it has not killed yet. All of this is within the promised 20 s.
     select r.row_id, r.turn, r.priority, r.seq, j.job_id, j.crash_count, j.updated_at
     from ready r cross join lateral (
       select j.job_id, j.crash_count, j.updated_at
@@ -90,23 +99,20 @@ begin
         and j.priority = r.priority and case
           when j.crash_count = 0 then true
           when j.crash_count = 1
-            then (select crashes from in_hand) = 0 or j.updated_at <= now() - interval '1.5 seconds'
-          else (select is_mine from solo)
+            then j.updated_at <= now() - (select crashes from in_hand) * interval '1.5 seconds'
+          else (select crashes from in_hand) = 0
         end
       for no key update skip locked
     ) j
-    where exists (select from alive) and (select crashes from in_hand) < 2
-    limit how_many
+    where exists (select from alive)
+    limit case (select mode from mode) when 'alone' then 1 else how_many end
   ), worst as materialized (
     select f.seq, f.crash_count from found f
     where f.crash_count > 0 order by f.crash_count desc, f.turn, f.priority, f.seq limit 1
   ), taken as materialized (
     select f.row_id, f.job_id from found f
-    where case
-      when (select w.crash_count from worst w) >= 2
-        then f.seq = (select w.seq from worst w) and (select jobs from in_hand) = 0
-      else f.crash_count = 0 or f.seq = (select w.seq from worst w) or f.updated_at <= now() - interval '1.5 seconds'
-    end
+    where f.crash_count = 0 or f.seq = (select w.seq from worst w)
+      or ((select w.crash_count from worst w) = 1 and f.updated_at <= now() - interval '1.5 seconds')
   ), claimed as (
     update upload_jobs j
     set state = 'working', fence = j.fence + 1, lease_session_id = for_session,
@@ -115,6 +121,9 @@ begin
     returning j.job_id, j.document_id, j.user_id, j.correlation_id, j.status, j.fence, j.generation, j.retry_count,
       extract(epoch from now() - j.created_at)::float8 as age_seconds,
       j.upload_expires_at <= now() as upload_is_expired, j.turn, j.priority, j.seq
+  ), secluded as (
+    update worker_sessions s set alone_with = t.job_id, alone_until = now() + interval '30 seconds'
+    from taken t where s.session_id = for_session and (select mode from mode) = 'alone'
   ), removed as (
     delete from ready_jobs r where r.ctid = any (array(select t.row_id from taken t))
   ), listed as (
@@ -199,4 +208,4 @@ $$;
 
 insert into architecture_notes (note_key, note) values
   ('uploads', 'An upload''s document, count, job and event are made by make_upload, whose plans each connection keeps.'),
-  ('alone', 'A job that two workers died on is claimed alone, so that the third loss is its own.');
+  ('alone', 'A job that two workers died on waits up to 5 s for an idle worker, which takes it alone, so that the third loss is its own.');

@@ -4,8 +4,6 @@ import type { LossKind, LostClaim } from "./takeovers.ts";
 
 /** I13: from the loss of a worker until another has each of its jobs. */
 const PROMISED_MS = 20_000;
-/** Of a job that lost its second worker, which waits for one that has nothing else in hand. */
-const PROMISED_ALONE_MS = 60_000;
 
 export interface JudgedTakeovers {
   /** Of jobs that lost their first worker, by how; and of those that lost their second. */
@@ -26,12 +24,8 @@ interface Offence {
  * as much time is granted on top, and what it delayed stays out of the figures.
  */
 export function judgeTakeovers(claims: readonly LostClaim[], outages: readonly Outage[]): JudgedTakeovers {
-  const lateBy = (pick: (claim: LostClaim) => Date | undefined, promiseOf: (claim: LostClaim) => number): Offence[] =>
-    claims
-      .filter((claim) =>
-        isLate(claim, { until: pick(claim) ?? claim.heldUntil, promisedMs: promiseOf(claim), outages }),
-      )
-      .map(describeLate);
+  const lateBy = (pick: (claim: LostClaim) => Date | undefined): Offence[] =>
+    claims.filter((claim) => isLate(claim, { until: pick(claim) ?? claim.heldUntil, outages })).map(describeLate);
   const kinds = { kill: [], poison: [], zombie: [], hole: [] } satisfies Record<LossKind, LostClaim[]>;
   const byKind: Record<LossKind, LostClaim[]> = kinds;
   // Never taken from the lost worker: its last statement had finished the job.
@@ -45,14 +39,8 @@ export function judgeTakeovers(claims: readonly LostClaim[], outages: readonly O
       hole: figuresOf(byKind.hole, outages),
       alone: figuresOf(rescued.filter(goesAlone), outages),
     },
-    rescuedLate: lateBy(
-      (claim) => claim.rescuedAt,
-      () => PROMISED_MS,
-    ),
-    takenLate: lateBy(
-      (claim) => claim.takenAt,
-      (claim) => (goesAlone(claim) ? PROMISED_ALONE_MS : PROMISED_MS),
-    ),
+    rescuedLate: lateBy((claim) => claim.rescuedAt),
+    takenLate: lateBy((claim) => claim.takenAt),
   };
 }
 
@@ -60,9 +48,9 @@ function goesAlone({ crash_count }: LostClaim): boolean {
   return crash_count === 1;
 }
 
-function isLate(claim: LostClaim, span: { until: Date; promisedMs: number; outages: readonly Outage[] }): boolean {
+function isLate(claim: LostClaim, span: { until: Date; outages: readonly Outage[] }): boolean {
   const tookMs = span.until.getTime() - claim.lostAt.getTime();
-  return tookMs > span.promisedMs + outageMs(claim, span.outages);
+  return tookMs > PROMISED_MS + outageMs(claim, span.outages);
 }
 
 function describeLate(claim: LostClaim): Offence {

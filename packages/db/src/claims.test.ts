@@ -176,65 +176,56 @@ test("a job whose worker died waits for a session without another such job, and 
   expect(await one("1.5 s")).toBe(2);
 });
 
-test("a job that two workers died on is claimed alone, and nothing beside it", async () => {
+test("a job that two workers died on is taken alone by an idle worker, which takes nothing beside it", async () => {
   const claim = await openSessionClaiming();
-  await queueSuspects({ count: 1, crashes: 2 });
+  await queueSuspects({ count: 2, crashes: 2 });
   await queue(randomUUID(), 3);
-  expect(await claim("1 h")).toBe(1);
+  expect(await claim("0 s")).toBe(1);
   expect(await countInHand()).toEqual([{ crash_count: 2, count: 1 }]);
   expect(await claim("1 h")).toBe(0);
   await passStage({ crashes: 2 });
   expect(await claim("0 s")).toBe(3);
 });
 
-/** Sessions with so many jobs in hand each. */
-async function openBusySessions(...loads: number[]): Promise<((waited: string) => Promise<number>)[]> {
-  const sessions: ((waited: string) => Promise<number>)[] = [];
-  for (const load of loads) {
-    const claim = await openSessionClaiming();
-    await queue(randomUUID(), load);
-    expect(await claim("0 s")).toBe(load);
-    sessions.push(claim);
-  }
-  return sessions;
-}
-
-test("the session with the fewest jobs in hand makes room for it, the others go on", async () => {
-  const [busier, busy, busiest] = await openBusySessions(2, 1, 3);
+test("an idle worker that has one such job for long takes others again", async () => {
+  const claim = await openSessionClaiming();
   await queueSuspects({ count: 1, crashes: 2 });
-  await queue(randomUUID(), 5);
-  expect([await busy?.("1 h"), await busier?.("1 h"), await busiest?.("1 h")]).toEqual([0, 5, 0]);
-  const idle = await openSessionClaiming();
-  expect([await idle("0 s"), await idle("0 s")]).toEqual([1, 0]);
-  expect(await countInHand()).toEqual([
-    { crash_count: 0, count: 11 },
-    { crash_count: 2, count: 1 },
-  ]);
+  expect(await claim("0 s")).toBe(1);
+  await queue(randomUUID(), 3);
+  await opened.database.run("update upload_pipeline.worker_sessions set alone_until = alone_until - interval '30 s'");
+  expect(await claim("0 s")).toBe(3);
 });
 
-test("room is made for each of them, but never by more than half of the sessions", async () => {
-  const [first, second, third] = await openBusySessions(1, 2, 3);
-  await queueSuspects({ count: 5, crashes: 2 });
+test("a busy worker takes it after five seconds, with jobs that lost no worker", async () => {
+  const claim = await openSessionClaiming();
+  await queue(randomUUID(), 1);
+  expect(await claim("0 s")).toBe(1);
+  await queueSuspects({ count: 2, crashes: 2 });
   await queue(randomUUID(), 2);
-  expect([await first?.("1 h"), await second?.("1 h"), await third?.("1 h")]).toEqual([0, 0, 2]);
+  expect(await claim("4.999 s")).toBe(2);
+  expect([await claim("5 s"), await claim("1 h")]).toEqual([1, 0]);
+  await queueSuspects({ count: 1, crashes: 1 });
+  expect([await claim("2.999 s"), await claim("3 s")]).toEqual([0, 1]);
 });
 
-test("a session that has ended or expired is not waited for", async () => {
-  const [gone, dead, busy] = [
-    await createSession(opened.database),
-    await createSession(opened.database),
-    await openSessionClaiming(),
-  ];
+test("a worker is not idle while an older session of it has jobs", async () => {
+  const older = await openSessionClaiming();
   await queue(randomUUID(), 1);
-  expect(await busy("0 s")).toBe(1);
+  expect(await older("0 s")).toBe(1);
+  const newer = await openSessionClaiming();
+  await opened.database.run("update upload_pipeline.worker_sessions set hostname = 'one', pid = 7");
   await queueSuspects({ count: 1, crashes: 2 });
-  await queue(randomUUID(), 1);
-  await opened.database.run(
-    `update upload_pipeline.worker_sessions set ended_at = case session_id when $1 then now() end,
-       expires_at = case session_id when $2 then now() else expires_at end where session_id in ($1, $2)`,
-    [gone, dead],
-  );
-  expect(await busy("0 s")).toBe(0);
+  expect([await newer("0 s"), await newer("5 s")]).toEqual([0, 1]);
+});
+
+test("a job that its user's cap keeps back holds up no idle worker", async () => {
+  const [noisy, quiet] = [randomUUID(), randomUUID()];
+  await queue(noisy, 4);
+  expect(await claimCapped(opened.database, { limit: 3, maxPerUser: 3 })).toHaveLength(3);
+  await opened.database.run("update upload_pipeline.upload_jobs set crash_count = 2 where state = 'queued'");
+  await queue(quiet, 2);
+  const claims = await claimCapped(opened.database, { limit: 5, maxPerUser: 3 });
+  expect(countByUser(claims)).toEqual(new Map([[quiet, 2]]));
 });
 
 test("jobs that lost no worker go with one that lost one", async () => {

@@ -460,7 +460,6 @@ describe.each(CALLS)("%s", (_, send) => {
 describe("a fault by chance", () => {
   const FAULTS: [string, LoopbackAnswer][] = [
     ["a 503", text("", 503)],
-    ["a 429 that says nothing of when", text("", 429)],
     ["half an answer", cutAnswer],
     ["a closed connection", (response) => response.destroy()],
   ];
@@ -474,14 +473,22 @@ describe("a fault by chance", () => {
       expect(loopback.requests).toHaveLength(3);
     });
 
-    it("is told of after three, and at once where it says when to come back", async () => {
+    it.each([
+      ["asks us to slow down", text("", 429)],
+      ["answers what nobody asked", text("[]")],
+      ["says when to come back", (response) => response.writeHead(503, { "retry-after": "3" }).end()],
+    ] satisfies [string, LoopbackAnswer][])("is told of at once where the service %s", async (__, answer) => {
+      client = await reconnect({ mostAsks: 3 });
+      loopback.answer = answer;
+      await failureOf(send());
+      expect(loopback.requests).toHaveLength(1);
+    });
+
+    it("is told of after three", async () => {
       client = await reconnect({ mostAsks: 3 });
       faulty(text("", 503), 9);
       expect(await failureOf(send())).toMatchObject({ code: "llamaparse_unavailable" });
       expect(loopback.requests).toHaveLength(3);
-      loopback.answer = (response) => response.writeHead(429, { "retry-after": "3" }).end();
-      expect(await failureOf(send())).toMatchObject({ retryAfterMs: 3_000 });
-      expect(loopback.requests).toHaveLength(4);
     });
   });
 
@@ -495,7 +502,10 @@ describe("a fault by chance", () => {
   it("is not repeated for longer than the call may take", async () => {
     client = await reconnect({ mostAsks: 1_000, callTimeoutMs: 300 });
     faulty(text("", 503), 1_000);
-    expect(await failureOf(client.status("job-1"))).toMatchObject({ code: "llamaparse_unavailable" });
+    expect(await failureOf(client.status("job-1"))).toMatchObject({
+      code: "llamaparse_unavailable",
+      details: { status: 503 },
+    });
   });
 });
 
@@ -521,7 +531,8 @@ describe("a client", () => {
   it("waits as long as it is asked to, within reason", async () => {
     for (const [header, retryAfterMs] of [
       ["3", 3_000],
-      ["61", undefined],
+      ["61", 60_000],
+      ["Fri, 31 Dec 9999 23:59:59 GMT", 60_000],
       ["soon", undefined],
       ["0", undefined],
     ] as const) {

@@ -51,15 +51,27 @@ export function openConnection(options: ConnectionOptions): Connection {
       const deadline = AbortSignal.timeout(call.timeoutMs);
       const signal = AbortSignal.any(call.signal === undefined ? [deadline] : [deadline, call.signal]);
       const mostAsks = call.method === "GET" ? (options.mostAsks ?? MOST_ASKS) : 1;
+      let met: unknown;
+      const ask = () =>
+        sendOnce(call, { agent, signal, ...options }).catch((error: unknown) => {
+          met = error;
+          throw error;
+        });
       try {
-        return await askPatiently(() => sendOnce(call, { agent, signal, ...options }), { signal, mostAsks });
-      } catch (error) {
+        return await askPatiently(ask, { signal, mostAsks, isByChance });
+      } catch {
         call.signal?.throwIfAborted();
-        throw deadline.aborted && !(error instanceof AppError) ? timedOut() : error;
+        // Where there was no time to ask again, what was met last says more than that.
+        throw met instanceof AppError ? met : timedOut();
       }
     },
     close: () => agent.close(),
   };
+}
+
+/** A connection that broke, half an answer, a server error. Whoever is asked too fast, or cannot be reached, is left alone. */
+function isByChance({ code, details }: AppError): boolean {
+  return code === "llamaparse_unavailable" && details?.["never_sent"] !== true;
 }
 
 interface Wire extends ConnectionOptions {

@@ -7,11 +7,13 @@ import { AppError } from "@pipeline/runtime";
 export function unavailable(
   message = "The parsing service is not available.",
   details?: Record<string, unknown>,
+  wait: { retryAfterMs?: number } = {},
 ): AppError {
   return new AppError({
     kind: "transient",
     code: "llamaparse_unavailable",
     message,
+    ...wait,
     ...(details === undefined ? {} : { details }),
   });
 }
@@ -70,7 +72,8 @@ export function httpFailure(status: number, retryAfter: string | undefined): App
       ...readRetryAfter(retryAfter),
     });
   }
-  if (status >= 500 || status === 408 || status === 409) return unavailable(undefined, details);
+  if (status >= 500 || status === 408 || status === 409)
+    return unavailable(undefined, details, readRetryAfter(retryAfter));
   switch (status) {
     case 401:
     case 403:
@@ -104,10 +107,12 @@ export function httpFailure(status: number, retryAfter: string | undefined): App
   }
 }
 
-/** The service documents none; a proxy before it may still say one. Longer waits are left to our own back-off. */
-const LONGEST_WAIT_SECONDS = 60;
+/** The service documents none; a proxy before it may still say one. The rest of longer waits is left to our own back-off. */
+const LONGEST_WAIT_MS = 60_000;
 
+/** Seconds, or a date (RFC 9110 section 10.2.3). */
 function readRetryAfter(header: string | undefined): { retryAfterMs?: number } {
-  const seconds = /^\d{1,5}$/.test(header ?? "") ? Number(header) : 0;
-  return seconds > 0 && seconds <= LONGEST_WAIT_SECONDS ? { retryAfterMs: seconds * 1_000 } : {};
+  if (header === undefined) return {};
+  const ms = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - Date.now();
+  return ms > 0 ? { retryAfterMs: Math.min(LONGEST_WAIT_MS, ms) } : {};
 }

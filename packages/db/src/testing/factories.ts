@@ -48,9 +48,12 @@ export async function createQueuedJob(
 }
 
 /** A live worker session. */
+/** Of a worker process of its own. */
 export function createSession(db: Queryable, leaseMs = 60_000): Promise<string> {
-  return openSession(db, { worker_name: "test", hostname: "localhost", pid: 1, leaseMs });
+  lastPid += 1;
+  return openSession(db, { worker_name: "test", hostname: "localhost", pid: lastPid, leaseMs });
 }
+let lastPid = 0;
 
 /** The next job in line, claimed by a session of its own unless one is given. */
 export async function claimOne(db: Queryable, sessionId?: string): Promise<Claim> {
