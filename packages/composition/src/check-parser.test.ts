@@ -39,11 +39,11 @@ test("a key and an address that are wrong are told apart, without the key", asyn
 });
 
 test.each([
-  ["rate_limited", "rate_limited", "llamaparse_rate_limited"],
-  ["server_error", "transient", "llamaparse_unavailable"],
-  ["half_body", "transient", "llamaparse_unavailable"],
-] as const)("%s passes", async (fault, kind, code) => {
-  llamaparse.failNext(fault, { route: "GET /api/v2/parse" });
+  ["rate_limited", 1, "rate_limited", "llamaparse_rate_limited"],
+  ["server_error", 3, "transient", "llamaparse_unavailable"],
+  ["half_body", 3, "transient", "llamaparse_unavailable"],
+] as const)("%s, met %i times in a row, is told of and passes", async (fault, times, kind, code) => {
+  llamaparse.failNext(fault, { route: "GET /api/v2/parse", times });
   await expect(check()).rejects.toMatchObject({ kind, code });
   await expect(check()).resolves.toBeUndefined();
 });

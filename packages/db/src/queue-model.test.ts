@@ -134,6 +134,10 @@ async function claim({ jobs, workers }: World, input: { worker: number; limit: n
   const claimer = workers[input.worker];
   if (!claimer) return;
   const queued = [...jobs.values()].filter((job) => job.state === "queued").length;
+  // Jobs whose worker died wait for a session without another such job, but not for so long.
+  await opened.database.run(
+    "update upload_pipeline.upload_jobs set updated_at = now() - interval '1 hour' where state = 'queued'",
+  );
   const claims = await claimJobs(opened.database, { session_id: claimer.session, limit: input.limit });
   expect(claims).toHaveLength(claimer.isAlive ? Math.min(queued, input.limit) : 0);
   for (const { job_id, fence } of claims) {
