@@ -57,8 +57,17 @@ begin
     select j.job_id, j.turn, j.updated_at from upload_jobs j
     where j.crash_count >= 2 and j.state = 'queued'
       and not exists (select from shares s where s.user_id = j.user_id and s.held_count >= max_per_user)
+  ), lives as materialized (
+    select count(*) as living, count(*) filter (where s.alone_until > now() and exists (
+      select from upload_jobs j
+      where j.job_id = s.alone_with and j.state = 'working' and j.lease_session_id = s.session_id and j.crash_count >= 2
+    )) as secluded
+    from worker_sessions s where s.ended_at is null and s.expires_at > now()
   ), mode as materialized (
-    select case when not exists (select from twice_lost) then 'all' when (select jobs from in_hand) = 0 then 'alone'
+    select case when not exists (select from twice_lost) then 'all'
+      -- the others still have half of the workers
+      when (select jobs from in_hand) = 0 and (
+        select l.secluded = 0 or (l.secluded + 1) * 2 <= l.living from lives l) then 'alone'
       else 'others' end as mode
   ), next as materialized (
     select r.ctid as row_id, r.turn, r.priority, r.seq, r.job_id, r.fence, r.user_id

@@ -106,7 +106,7 @@ async function stopGracefully({ parts, result }: FaultRun): Promise<boolean> {
   if (signal === "SIGKILL") return false;
   if (code !== 0) result.rude.push({ id: String(victim.pid), why: `ended with ${code ?? signal} on SIGTERM` });
   const held = await patiently(() => listHeldJobs(parts.database, [victim.pid]));
-  for (const job of held.filter(({ started_at }) => started_at >= victim.spawnedAt)) {
+  for (const job of held.filter(({ started_at, was_lost }) => started_at >= victim.spawnedAt && !was_lost)) {
     result.rude.push({ id: job.job_id, why: `left leased by worker ${victim.pid}, which stopped gracefully` });
   }
   return true;

@@ -13,6 +13,8 @@ const heldRow = z.object({
   status: z.string(),
   pid: z.number(),
   started_at: z.date(),
+  /** Its session had expired before that: the rescue sees to it. */
+  was_lost: z.boolean(),
   updated_at: z.date(),
 });
 export type HeldJob = z.infer<typeof heldRow>;
@@ -21,7 +23,8 @@ export type HeldJob = z.infer<typeof heldRow>;
 export function listHeldJobs(db: Queryable, pids: readonly number[]): Promise<HeldJob[]> {
   return db.many(
     heldRow,
-    `select j.job_id, j.fence, j.crash_count, j.status, j.updated_at, s.pid, s.started_at
+    `select j.job_id, j.fence, j.crash_count, j.status, j.updated_at, s.pid, s.started_at,
+       s.ended_at is null and s.expires_at <= now() as was_lost
      from ${db.schema}.upload_jobs j join ${db.schema}.worker_sessions s on s.session_id = j.lease_session_id
      where j.state = 'working' and s.pid = any ($1::int[])`,
     [pids],
@@ -32,7 +35,8 @@ export function listHeldJobs(db: Queryable, pids: readonly number[]): Promise<He
 export async function findHolder(db: Queryable, jobId: string): Promise<HeldJob | undefined> {
   const rows = await db.many(
     heldRow,
-    `select j.job_id, j.fence, j.crash_count, j.status, j.updated_at, s.pid, s.started_at
+    `select j.job_id, j.fence, j.crash_count, j.status, j.updated_at, s.pid, s.started_at,
+       s.ended_at is null and s.expires_at <= now() as was_lost
      from ${db.schema}.upload_jobs j join ${db.schema}.worker_sessions s on s.session_id = j.lease_session_id
      where j.state = 'working' and j.job_id = $1`,
     [jobId],

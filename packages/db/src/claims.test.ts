@@ -187,6 +187,15 @@ test("a job that two workers died on is taken alone by an idle worker, which tak
   expect(await claim("0 s")).toBe(3);
 });
 
+test("half of the workers are left to other jobs", async () => {
+  const sessions = [await openSessionClaiming(), await openSessionClaiming(), await openSessionClaiming()];
+  await queueSuspects({ count: 5, crashes: 2 });
+  await queue(randomUUID(), 2);
+  const taken: number[] = [];
+  for (const claim of sessions) taken.push(await claim("0 s"));
+  expect(taken).toEqual([1, 2, 0]);
+});
+
 test("an idle worker that has one such job for long takes others again", async () => {
   const claim = await openSessionClaiming();
   await queueSuspects({ count: 1, crashes: 2 });
