@@ -1,10 +1,9 @@
 import type { KeyObject } from "node:crypto";
 import { AppError } from "@pipeline/runtime";
-import { errors, jwtVerify } from "jose";
 import { z } from "zod";
 import { isObjectKey } from "./object-key.ts";
 import type { SignDownloadOptions } from "./object-store.ts";
-import { signToken } from "./sign-token.ts";
+import { signToken, verifyToken } from "./link-token.ts";
 import { UPLOAD_BUCKET } from "./upload-link.ts";
 
 /** The route that serves the download links of the disk store; the same path that Supabase Storage uses. */
@@ -39,24 +38,17 @@ export async function verifyDownloadLink(
   link: { bucket: string; path: string; token: string },
   secret: KeyObject,
 ): Promise<DownloadPromise> {
-  const claims = downloadClaims.safeParse(await verifyToken(link.token, secret));
+  const claims = downloadClaims.safeParse(
+    await verifyToken(link.token, secret, { expired: expiredLink, invalid: invalidLink }),
+  );
   const isForPath = claims.success && claims.data.url === `${link.bucket}/${link.path}` && isObjectKey(link.path);
   if (!isForPath) throw invalidLink();
   return { filename: claims.data.filename, mime: claims.data.mime };
 }
 
-async function verifyToken(token: string, secret: KeyObject): Promise<unknown> {
-  try {
-    const { payload } = await jwtVerify(token, secret, { algorithms: ["HS256"], requiredClaims: ["iat", "exp"] });
-    return payload;
-  } catch (error) {
-    if (error instanceof errors.JWTExpired) {
-      const message = "This download link has expired; ask for a new one.";
-      throw new AppError({ kind: "unauthorized", code: "download_link_expired", message, cause: error });
-    }
-    if (error instanceof errors.JOSEError) throw invalidLink(error);
-    throw error;
-  }
+function expiredLink(cause: unknown): AppError {
+  const message = "This download link has expired; ask for a new one.";
+  return new AppError({ kind: "unauthorized", code: "download_link_expired", message, cause });
 }
 
 function invalidLink(cause?: unknown): AppError {

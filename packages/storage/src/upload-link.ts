@@ -1,11 +1,10 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
 import { AppError } from "@pipeline/runtime";
-import { errors, jwtVerify } from "jose";
 import { z } from "zod";
 import { mediaType } from "./media-type.ts";
 import { isObjectKey, requireObjectKey } from "./object-key.ts";
 import type { ResumableOffer, SignedUpload, SignUploadInput } from "./object-store.ts";
-import { signToken } from "./sign-token.ts";
+import { signToken, verifyToken } from "./link-token.ts";
 
 /** The route that serves the links of the disk store; the same path that Supabase Storage uses. */
 export const UPLOAD_ROUTE = "/storage/v1/object/upload/sign/:bucket/*";
@@ -104,29 +103,20 @@ export async function verifyUploadLink(
   link: { bucket: string; path: string; token: string },
   secret: KeyObject,
 ): Promise<UploadPromise> {
-  const payload = await verifyToken(link.token, secret);
+  const payload = await verifyToken(link.token, secret, { expired: expiredLink, invalid: invalidLink });
   const claims = uploadClaims.safeParse(payload);
   const isForPath = claims.success && claims.data.url === `${link.bucket}/${link.path}` && isObjectKey(link.path);
   if (!isForPath) throw invalidLink();
   return { bytes_len: claims.data.bytes_len, mime: claims.data.mime };
 }
 
-async function verifyToken(token: string, secret: KeyObject): Promise<unknown> {
-  try {
-    const { payload } = await jwtVerify(token, secret, { algorithms: ["HS256"], requiredClaims: ["iat", "exp"] });
-    return payload;
-  } catch (error) {
-    if (error instanceof errors.JWTExpired) {
-      throw new AppError({
-        kind: "unauthorized",
-        code: "upload_link_expired",
-        message: "This upload link has expired; ask for a new one.",
-        cause: error,
-      });
-    }
-    if (error instanceof errors.JOSEError) throw invalidLink(error);
-    throw error;
-  }
+function expiredLink(cause: unknown): AppError {
+  return new AppError({
+    kind: "unauthorized",
+    code: "upload_link_expired",
+    message: "This upload link has expired; ask for a new one.",
+    cause,
+  });
 }
 
 function invalidLink(cause?: unknown): AppError {

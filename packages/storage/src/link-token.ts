@@ -1,4 +1,6 @@
 import { createHmac, type KeyObject } from "node:crypto";
+import type { AppError } from "@pipeline/runtime";
+import { errors, jwtVerify } from "jose";
 
 const HEADER = Buffer.from(JSON.stringify({ alg: "HS256" })).toString("base64url");
 
@@ -14,4 +16,19 @@ export function signToken(
   const payload = Buffer.from(JSON.stringify({ ...claims, iat, exp: iat + seconds })).toString("base64url");
   const signed = `${HEADER}.${payload}`;
   return `${signed}.${createHmac("sha256", key).update(signed).digest("base64url")}`;
+}
+
+/** The claims of a token that is good; throws `refusals.expired` for one that was, `refusals.invalid` for any other. */
+export async function verifyToken(
+  token: string,
+  key: KeyObject,
+  refusals: { expired: (cause: unknown) => AppError; invalid: (cause: unknown) => AppError },
+): Promise<unknown> {
+  try {
+    const { payload } = await jwtVerify(token, key, { algorithms: ["HS256"], requiredClaims: ["iat", "exp"] });
+    return payload;
+  } catch (error) {
+    if (error instanceof errors.JWTExpired) throw refusals.expired(error);
+    throw error instanceof errors.JOSEError ? refusals.invalid(error) : error;
+  }
 }
