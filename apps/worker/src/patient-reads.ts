@@ -8,7 +8,7 @@ import { type DatabaseRetry, retryDatabase } from "./retry-database.ts";
 export function createPatientReads(database: Queryable, retry: DatabaseRetry): Queryable {
   return {
     schema: database.schema,
-    many: (row, sql, parameters) => retryDatabase(() => database.many(row, sql, parameters), retry),
+    many: (...statement) => retryDatabase(() => database.many(...statement), retry),
     run: (sql, parameters) => retryDatabase(() => database.run(sql, parameters), retry),
   };
 }

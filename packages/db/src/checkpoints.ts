@@ -34,6 +34,7 @@ export async function advanceJobs(db: Queryable, checkpoints: readonly Checkpoin
       sorted.map((checkpoint) => jsonOrNull(checkpoint.progress)),
       sorted.map((checkpoint) => jsonOrNull(checkpoint.detail)),
     ],
+    { prepare: true },
   );
   return new Set(moved.map((row) => row.job_id));
 }

@@ -27,6 +27,7 @@ export async function claimJobs(db: Queryable, request: ClaimRequest): Promise<C
        upload_is_expired, turn, priority, seq, filename, mime, bytes_len, file_sha256, raw_path, title
      from ${db.schema}.claim_jobs($1, $2, $3, $4, $5)`,
     [session_id, limit, LEASE_MS_BY_STATUS, fromTurn, maxPerUser],
+    { prepare: true },
   );
 }
 

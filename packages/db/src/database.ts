@@ -2,7 +2,8 @@ import { AppError } from "@pipeline/runtime";
 import { Pool, TypeOverrides, types, type ClientBase, type PoolConfig } from "pg";
 import { endsConnection, translateDatabaseError } from "./errors.ts";
 import { type ChannelListener, listenOnOwnConnection } from "./listen.ts";
-import type { Parameter, Queryable } from "./queryable.ts";
+import { isOutOfDate, nameStatement } from "./prepared-statements.ts";
+import type { Parameter, Queryable, StatementOptions } from "./queryable.ts";
 import { quoteIdentifier } from "./quote-identifier.ts";
 
 /** A database that this process owns: hands out transactions and is closed once. */
@@ -171,8 +172,8 @@ type UseConnection = <T>(work: (connection: Connection) => Promise<T>) => Promis
 function queryableOn(schema: string, use: UseConnection): Queryable {
   return {
     schema,
-    async many(row, sql, parameters = []) {
-      const result = await use((connection) => send(connection, sql, parameters));
+    async many(row, sql, parameters = [], options = {}) {
+      const result = await use((connection) => send(connection, sql, parameters, options));
       return result.rows.map((each) => row.parse(each));
     },
     async run(sql, parameters = []) {
@@ -207,10 +208,22 @@ async function withConnection<T>(
   }
 }
 
-async function send(connection: Connection, sql: string, parameters: readonly Parameter[]) {
+async function send(
+  connection: Connection,
+  sql: string,
+  parameters: readonly Parameter[],
+  { prepare = false }: StatementOptions = {},
+) {
+  const { client } = connection;
   try {
-    return await connection.client.query<Record<string, unknown>>(sql, [...parameters]);
+    const name = prepare ? await nameStatement(client, sql) : undefined;
+    const statement = { ...(name === undefined ? {} : { name }), text: sql, values: [...parameters] };
+    return await client.query<Record<string, unknown>>(statement);
   } catch (error) {
+    if (prepare && isOutOfDate(error)) {
+      connection.broken = error;
+      throw outOfDate(error);
+    }
     if (endsConnection(error)) connection.broken = error;
     throw translateDatabaseError(error);
   }
@@ -243,6 +256,12 @@ async function rollBack(connection: Connection): Promise<void> {
   await connection.client.query("rollback").catch((failure: Error) => {
     connection.broken = failure;
   });
+}
+
+/** The next connection does not know the statement yet. */
+function outOfDate(cause: Error): AppError {
+  const message = "The database was changed under way; ask again.";
+  return new AppError({ kind: "transient", code: "database_conflict", message, cause });
 }
 
 function databaseBusy(): AppError {

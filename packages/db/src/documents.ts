@@ -26,6 +26,7 @@ export async function getDocument(
     documentWithJobRow,
     `${selectDocuments(db)} where d.document_id = $1 and d.user_id = $2`,
     [input.document_id, input.user_id],
+    { prepare: true },
   );
   if (!document) throw documentNotFound();
   return document;

@@ -9,6 +9,7 @@ export async function getJob(db: Queryable, input: { user_id: string; job_id: st
     jobRow,
     `select ${JOB_COLUMNS} from ${db.schema}.upload_jobs j where j.job_id = $1 and j.user_id = $2`,
     [input.job_id, input.user_id],
+    { prepare: true },
   );
   if (!job) throw jobNotFound();
   return job;

@@ -6,6 +6,7 @@ import { cancelJob } from "./cancel.ts";
 import { advanceJobs, failJob } from "./checkpoints.ts";
 import { deleteDocument } from "./delete-document.ts";
 import { getDocument } from "./documents.ts";
+import { getJob } from "./jobs.ts";
 import { one } from "./queryable.ts";
 import { removeOldFiles } from "./removals.ts";
 import { reprocessDocument } from "./reprocess.ts";
@@ -32,6 +33,14 @@ afterAll(() => opened.close());
 
 function register(promise: UploadPromise) {
   return opened.database.transaction((tx) => registerUpload(tx, promise));
+}
+
+async function stored({ user_id, document_id, job_id }: UploadPromise) {
+  const { database } = opened;
+  return {
+    document: await getDocument(database, { user_id, document_id }),
+    job: await getJob(database, { user_id, job_id }),
+  };
 }
 
 function confirm(input: { user_id: string; document_id: string }) {
@@ -73,8 +82,15 @@ async function killJob(jobId: string): Promise<void> {
 test("a first upload makes a document and a job that waits for the file", async () => {
   const promise = uploadPromise({ metadata: { policy: "A 1", 'q"uote': "\\" }, filename: "Größe 😀.pdf" });
   const made = await register(promise);
-  expect(made.duplicate).toBe(false);
-  expect(made.document).toMatchObject({
+  const { document, job } = await stored(promise);
+  expect(made).toEqual({
+    document: expect.objectContaining({ document_id: promise.document_id, filename: "Größe 😀.pdf" }),
+    job: expect.objectContaining({ state: "waiting", status: "uploaded", upload_expires_at: job.upload_expires_at }),
+    duplicate: false,
+    replaced_path: null,
+  });
+  expect(document).toMatchObject({
+    ...made.document,
     document_id: promise.document_id,
     user_id: promise.user_id,
     filename: "Größe 😀.pdf",
@@ -82,7 +98,8 @@ test("a first upload makes a document and a job that waits for the file", async 
     processing_status: "uploaded",
     live_generation: null,
   });
-  expect(made.job).toMatchObject({
+  expect(job).toMatchObject({
+    ...made.job,
     job_id: promise.job_id,
     state: "waiting",
     status: "uploaded",
@@ -97,8 +114,10 @@ test("a first upload makes a document and a job that waits for the file", async 
 test("the same upload again is a duplicate and changes nothing", async () => {
   const promise = uploadPromise();
   const first = await register(promise);
+  const before = await stored(promise);
   const second = await register(again(promise, { filename: "renamed.txt" }));
-  expect(second).toEqual({ document: first.document, job: first.job, duplicate: true, replaced_path: null });
+  expect(second).toMatchObject({ ...first, duplicate: true });
+  expect(await stored(promise)).toEqual(before);
 });
 
 test("a finished document's file again is a duplicate", async () => {
@@ -277,8 +296,10 @@ test("another user's confirmation does nothing and learns nothing", async () => 
 });
 
 test("a name with characters that Postgres refuses is stored without them", async () => {
-  const { document } = await register(uploadPromise({ filename: "a\0b\uD800.txt", metadata: { "k\0": "\0" } }));
-  expect(document).toMatchObject({ filename: "a\uFFFDb\uFFFD.txt", metadata: { "k\uFFFD": "\uFFFD" } });
+  const promise = uploadPromise({ filename: "a\0b\uD800.txt", metadata: { "k\0": "\0" } });
+  const { document } = await register(promise);
+  expect(document).toMatchObject({ filename: "a\uFFFDb\uFFFD.txt" });
+  expect((await stored(promise)).document).toMatchObject({ ...document, metadata: { "k\uFFFD": "\uFFFD" } });
 });
 
 test("files of earlier uploads are known to a deletion when their jobs were pruned, and go when the newest is complete", async () => {

@@ -29,9 +29,18 @@ export interface UploadPromise {
   firstProbeMs: number;
 }
 
+/** What its maker needs to know of a job that an upload made or found. */
+export type UploadJob = Pick<
+  JobRow,
+  "job_id" | "document_id" | "user_id" | "correlation_id" | "status" | "state" | "upload_expires_at"
+>;
+
 export interface RegisteredUpload {
-  document: DocumentRow;
-  job: JobRow;
+  document: Pick<
+    DocumentRow,
+    "document_id" | "user_id" | "filename" | "mime" | "bytes_len" | "file_sha256" | "raw_path"
+  >;
+  job: UploadJob;
   /** True: an earlier job for this very file is under way or done, and nothing was made. */
   duplicate: boolean;
   /** Storage key of the failed attempt that this one replaces; nothing refers to it any more. */
@@ -67,15 +76,16 @@ async function makeUpload(
   upload: UploadPromise,
   allowance: UploadAllowance,
 ): Promise<RegisteredUpload | undefined> {
-  const row = await maybeOne(
+  const filename = storableText(upload.filename);
+  const made = await maybeOne(
     db,
     madeRow,
-    `select document, job
+    `select status, state, upload_expires_at
      from ${db.schema}.make_upload($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9, $10, $11, $12, $13, $14)`,
     [
       upload.document_id,
       upload.user_id,
-      storableText(upload.filename),
+      filename,
       upload.mime,
       upload.bytes_len,
       upload.file_sha256,
@@ -88,22 +98,19 @@ async function makeUpload(
       allowance.maxPerDay,
       allowance.maxInFlight,
     ],
+    { prepare: true },
   );
-  return row && { ...row, duplicate: false, replaced_path: null };
+  if (!made) return undefined;
+  const { job_id, document_id, user_id, correlation_id, mime, bytes_len, file_sha256, raw_path } = upload;
+  return {
+    document: { document_id, user_id, filename, mime, bytes_len, file_sha256, raw_path },
+    job: { job_id, document_id, user_id, correlation_id, ...made },
+    duplicate: false,
+    replaced_path: null,
+  };
 }
 
-const time = z.coerce.date();
-/** Rows as `to_jsonb` writes them. */
-const documentJson = documentRow.extend({ created_at: time, updated_at: time });
-const jobJson = jobRow.extend({
-  due_at: time.nullable(),
-  upload_expires_at: time.nullable(),
-  created_at: time,
-  updated_at: time,
-  finished_at: time.nullable(),
-});
-
-const madeRow = z.object({ document: documentJson, job: jobJson });
+const madeRow = jobRow.pick({ status: true, state: true, upload_expires_at: true });
 
 /**
  * The document is locked first, so that the same upload many times at once makes one job. After a dead letter or a

@@ -74,6 +74,7 @@ export function findNewestJob(
     `select ${JOB_COLUMNS} from ${db.schema}.upload_jobs j where j.document_id = $1 and j.user_id = $2
      order by j.generation desc limit 1`,
     [input.document_id, input.user_id],
+    { prepare: true },
   );
 }
 

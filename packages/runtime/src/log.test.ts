@@ -1,5 +1,9 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { Writable } from "node:stream";
+import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
+import { z } from "zod";
 import { AppError } from "./errors.ts";
 import { createLogger } from "./log.ts";
 
@@ -44,4 +48,42 @@ test("what a foreign error quotes is not logged, neither directly nor as a cause
 test("tokens and links are redacted wherever they are named", () => {
   const line = logged((log) => log.info({ token: "eyJ-abc", signed_url: "http://x/?token=eyJ-abc" }, "oops"));
   expect(line).not.toContain("eyJ-abc");
+});
+
+/** Runs in a process of its own, whose standard output is the log. */
+function startLogging(script: string) {
+  const source = `import { createLogger } from "${new URL("log.ts", import.meta.url).href}";
+    const log = createLogger({ level: "info", service: "test" });
+    ${script}`;
+  return spawn(process.execPath, ["--input-type=module-typescript", "--eval", source], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+}
+
+const logLine = z.object({ msg: z.string() });
+
+const messagesOf = (lines: string): unknown[] =>
+  lines
+    .trim()
+    .split("\n")
+    .map((line) => logLine.parse(JSON.parse(line)).msg);
+
+test.each([
+  ["at the end of the process", 'log.info("one"); log.info("two"); process.exit(3);', 3],
+  ["before it dies of an error", 'log.info("one"); log.info("two"); throw new Error("unexpected");', 1],
+])("lines that wait are written %s", async (_when, script, code) => {
+  const child = startLogging(script.replace("throw", "process.on('uncaughtException', () => process.exit(1)); throw"));
+  const [lines, [exit]] = await Promise.all([text(child.stdout), once(child, "exit")]);
+  expect({ messages: messagesOf(lines), exit }).toEqual({ messages: ["one", "two"], exit: code });
+});
+
+test.each([
+  ["a line arrives by itself", 'log.info("one");', ["one"]],
+  ["one that warns takes those before it along", 'log.info("one"); log.warn("two"); for (;;);', ["one", "two"]],
+])("%s, while the process goes on", async (_what, script, expected) => {
+  const child = startLogging(`${script} setInterval(() => undefined, 1_000);`);
+  let lines = "";
+  child.stdout.on("data", (chunk: Buffer) => void (lines += chunk.toString()));
+  await expect.poll(() => (lines === "" ? [] : messagesOf(lines)), { timeout: 30_000 }).toEqual(expected);
+  child.kill("SIGKILL");
 });

@@ -19,7 +19,10 @@ const LIMIT_ANSWERS = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-rese
 export const browsers = fastifyPlugin<{ corsOrigins: readonly string[] }>(
   async (app, { corsOrigins }) => {
     const headers = helmetHeaders();
-    app.addHook("onRequest", async (_request, reply) => void reply.headers(headers));
+    app.addHook("onRequest", (_request, reply, done) => {
+      reply.headers(headers);
+      done();
+    });
     await app.register(fastifyCors, {
       origin: corsOrigins.length > 0 ? [...corsOrigins] : false,
       methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],

@@ -9,8 +9,9 @@ export const CORRELATION_HEADER = "x-correlation-id";
 /** Gives every answer the correlation id, which is the request's id, on the job's row and in the log as well. */
 export const correlation = fastifyPlugin(
   async (app) => {
-    app.addHook("onRequest", async (request, reply) => {
+    app.addHook("onRequest", (request, reply, done) => {
       reply.header(CORRELATION_HEADER, request.id);
+      done();
     });
     // Behind the reading of the body, which would lose it.
     app.addHook("preHandler", (request, _reply, done) => correlated(request.id, done));

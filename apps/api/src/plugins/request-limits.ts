@@ -21,12 +21,13 @@ export interface RequestLimiting {
 export const addressLimit = fastifyPlugin<RequestLimiting>(
   async (app, { counter, limits }) => {
     app.decorateRequest("requestUsage");
-    app.addHook("onRequest", async (request, reply) => {
+    app.addHook("onRequest", (request, reply, done) => {
       request.requestUsage = { user: null, address: null };
-      if (isForEverybody(request)) return;
+      if (isForEverybody(request)) return done();
       const usage = counter.take({ kind: "address", name: networkOf(request.ip) }, limits.perAddress);
       request.requestUsage.address = usage;
       answerLimit(reply, usage);
+      done();
     });
   },
   { name: "address-limit" },
@@ -35,10 +36,11 @@ export const addressLimit = fastifyPlugin<RequestLimiting>(
 /** Limits what one user may ask in a minute, from wherever; goes behind authentication. */
 export const userLimit = fastifyPlugin<RequestLimiting>(
   async (app, { counter, limits }) => {
-    app.addHook("onRequest", async (request, reply) => {
+    app.addHook("onRequest", (request, reply, done) => {
       const usage = counter.take({ kind: "user", name: request.userId }, limits.perUser);
       request.requestUsage.user = usage;
       answerLimit(reply, usage);
+      done();
     });
   },
   { name: "user-limit", dependencies: ["authentication", "address-limit"] },

@@ -13,10 +13,11 @@ declare module "fastify" {
 export const requestLog = fastifyPlugin<{ log: Logger }>(
   async (app, { log }) => {
     app.decorateRequest("failure", null);
-    app.addHook("onRequest", async (request, reply) => {
+    app.addHook("onRequest", (request, reply, done) => {
       const startedAt = performance.now();
       // Of all events only "close" comes exactly once, whether the answer was sent or its reader went away.
       reply.raw.once("close", () => logRequest(log, { request, reply, ms: performance.now() - startedAt }));
+      done();
     });
   },
   { name: "request-log" },

@@ -13,7 +13,7 @@ interface Options {
 /** Counts and times every request, by its route's template. */
 export const requestMetrics = fastifyPlugin<Options>(
   async (app, { metrics, traffic }) => {
-    app.addHook("onRequest", async (request, reply) => {
+    app.addHook("onRequest", (request, reply, done) => {
       const startedAt = performance.now();
       metrics.inFlight.inc();
       // Of all events only "close" comes exactly once, whether the answer was sent or its reader went away.
@@ -24,12 +24,15 @@ export const requestMetrics = fastifyPlugin<Options>(
         if (!isStream(reply))
           note({ metrics, traffic }, { request, reply, isAborted, ms: performance.now() - startedAt });
       });
+      done();
     });
-    app.addHook("onSend", async (_, reply) => {
+    app.addHook("onSend", (_request, reply, _payload, done) => {
       // Its reader may be gone before there is anything to send, and "close" with it.
-      if (!isStream(reply) || reply.raw.destroyed) return;
-      metrics.openStreams.inc();
-      reply.raw.once("close", () => metrics.openStreams.dec());
+      if (isStream(reply) && !reply.raw.destroyed) {
+        metrics.openStreams.inc();
+        reply.raw.once("close", () => metrics.openStreams.dec());
+      }
+      done();
     });
   },
   { name: "request-metrics" },

@@ -15,12 +15,13 @@ export const requestTrace = fastifyPlugin<{ tracing: Tracing }>(
   async (app, { tracing }) => {
     if (tracing === NO_TRACING) return;
     app.decorateRequest("span", null);
-    app.addHook("onRequest", async (request, reply) => {
-      if (isProbe(request)) return;
+    app.addHook("onRequest", (request, reply, done) => {
+      if (isProbe(request)) return done();
       const span = beginSpan(tracing, request);
       request.span = span;
       // Of all events only "close" comes exactly once, whether the answer was sent or its reader went away.
       reply.raw.once("close", () => endSpan(span, { request, reply }));
+      done();
     });
     // Behind the reading of the body, which would lose it.
     app.addHook("preHandler", (request, _reply, done) => (request.span ?? NO_SPAN).run(done));

@@ -37,8 +37,8 @@ describe("GET /jobs/:id", () => {
       due_at: ISO_TIME,
       upload_expires_at: ISO_TIME,
       correlation_id: job.correlation_id,
-      created_at: job.created_at.toISOString(),
-      updated_at: job.updated_at.toISOString(),
+      created_at: ISO_TIME,
+      updated_at: ISO_TIME,
       finished_at: null,
     });
   });

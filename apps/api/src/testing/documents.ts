@@ -12,7 +12,7 @@ import {
   storeEmbeddings,
   type Claim,
   type Database,
-  type JobRow,
+  type UploadJob,
 } from "@pipeline/db";
 import { createQueuedJob, createSession } from "@pipeline/db/testing";
 import { createLocalEmbedder, EMBEDDING_DIMENSIONS } from "@pipeline/embedding";
@@ -55,7 +55,7 @@ export async function completeDocument(
 }
 
 /** Ends a job that waits for its upload in the dead-letter queue. */
-export async function deadLetter(database: Database, job: JobRow): Promise<void> {
+export async function deadLetter(database: Database, job: UploadJob): Promise<void> {
   const { user_id, document_id, correlation_id } = job;
   await database.transaction((tx) => confirmUpload(tx, { user_id, document_id, correlation_id }));
   const claim = await claimJob(database, job.job_id);

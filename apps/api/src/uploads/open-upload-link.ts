@@ -1,9 +1,9 @@
-import { renewUpload, type Database, type JobRow, type RegisteredUpload, type UploadPromise } from "@pipeline/db";
+import { renewUpload, type Database, type RegisteredUpload, type UploadJob, type UploadPromise } from "@pipeline/db";
 import type { ObjectStore, SignedUpload } from "@pipeline/storage";
 
 export interface OpenedUpload {
   /** As it is after a renewal. */
-  job: JobRow;
+  job: UploadJob;
   /** Undefined where no bytes are missing. */
   link: SignedUpload | undefined;
 }
@@ -35,7 +35,7 @@ export async function openUploadLink(
 /** The link dies at the second at which the row says so, however long its signing took. */
 function signLink(
   storage: ObjectStore,
-  upload: { key: string; promised: { mime: string; bytes_len: number }; job: JobRow },
+  upload: { key: string; promised: { mime: string; bytes_len: number }; job: UploadJob },
 ): Promise<SignedUpload> {
   const { key, promised, job } = upload;
   const expiresAt = job.upload_expires_at?.getTime() ?? 0;

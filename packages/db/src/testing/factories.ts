@@ -47,8 +47,7 @@ export async function createQueuedJob(
   return upload;
 }
 
-/** A live worker session. */
-/** Of a worker process of its own. */
+/** A live session of a worker process of its own. */
 export function createSession(db: Queryable, leaseMs = 60_000): Promise<string> {
   lastPid += 1;
   return openSession(db, { worker_name: "test", hostname: "localhost", pid: lastPid, leaseMs });
