@@ -1,14 +1,9 @@
 import { AppError } from "@pipeline/runtime";
-import { APIError, OpenAI } from "openai";
 import { z } from "zod";
 import { assertVectors, invalidEmbedding } from "./assert-vectors.ts";
-import { type Embedder, EMBEDDING_DIMENSIONS, type EmbedOptions, type EmbedResult } from "./embedder.ts";
+import { type Embedder, EMBEDDING_DIMENSIONS, type EmbedResult } from "./embedder.ts";
+import type { OpenAiClient } from "./openai-client.ts";
 import { describeProvider, type ProviderSettings } from "./openai-provider.ts";
-import { embeddingTimedOut, translateOpenAiFailure } from "./openai-failure.ts";
-import { readRateHints } from "./rate-hints.ts";
-
-const OPENAI_BASE_URL = "https://api.openai.com/v1";
-const DEFAULT_TIMEOUT_MS = 60_000;
 
 /** The API takes 2,048 inputs and 300,000 tokens; the tokens keep a margin for counts that differ from ours. */
 const BATCH = { maxInputs: 2048, maxTokens: 250_000 } as const;
@@ -35,10 +30,10 @@ export interface OpenAiEmbedderInput extends ProviderSettings {
  * Each failure of `embed` is an AppError whose kind says whether to try again; it never quotes the texts or the key.
  */
 export function createOpenAiEmbedder(input: OpenAiEmbedderInput): Embedder {
-  const { model, dimensions = EMBEDDING_DIMENSIONS, timeoutMs = DEFAULT_TIMEOUT_MS } = input;
+  const { model, dimensions = EMBEDDING_DIMENSIONS } = input;
   assertConfiguration(input.apiKey, dimensions);
   const provider = describeProvider(input);
-  const client = buildClient(input, timeoutMs);
+  let client: Promise<OpenAiClient> | undefined;
   return {
     model,
     dimensions,
@@ -48,16 +43,17 @@ export function createOpenAiEmbedder(input: OpenAiEmbedderInput): Embedder {
     async embed(texts, options) {
       options.signal?.throwIfAborted();
       if (texts.length === 0) return { vectors: [], total_tokens: 0 };
-      const deadline = AbortSignal.timeout(timeoutMs);
-      try {
-        const answer = await request(client, { model, texts, deadline, ...options });
-        return readAnswer(answer, texts.length);
-      } catch (error) {
-        options.signal?.throwIfAborted();
-        throw deadline.aborted ? embeddingTimedOut() : translateOpenAiFailure(error);
-      }
+      client ??= openClient(input);
+      const answer = await (await client).request(model, { texts, ...options });
+      return readAnswer(answer, texts.length);
     },
   };
+}
+
+/** The SDK is hundreds of modules: loaded with the first texts, they hold up no start. */
+async function openClient(input: OpenAiEmbedderInput): Promise<OpenAiClient> {
+  const { createOpenAiClient } = await import("./openai-client.ts");
+  return createOpenAiClient(input);
 }
 
 function assertConfiguration(apiKey: string, dimensions: number): void {
@@ -72,56 +68,6 @@ function assertConfiguration(apiKey: string, dimensions: number): void {
 
 function invalidConfiguration(message: string): AppError {
   return new AppError({ kind: "invalid", code: "embedding_configuration_invalid", message });
-}
-
-function buildClient(input: OpenAiEmbedderInput, timeoutMs: number): OpenAI {
-  return new OpenAI({
-    apiKey: input.apiKey,
-    baseURL: input.baseUrl ?? OPENAI_BASE_URL,
-    timeout: timeoutMs,
-    // The worker's runner owns retries: it has the back-off, the budget and the other workers in view.
-    maxRetries: 0,
-    // Left out, the SDK reads these from the environment; its debug log would print the texts.
-    organization: null,
-    project: null,
-    adminAPIKey: null,
-    webhookSecret: null,
-    logLevel: "off",
-    // A redirect would carry customers' text to a host that nobody configured.
-    fetchOptions: { redirect: "manual" },
-  });
-}
-
-interface EmbeddingRequest extends EmbedOptions {
-  model: string;
-  texts: string[];
-  /** The SDK's own timeout does not cover the body of an error: a server that stalls there would hold us for minutes. */
-  deadline: AbortSignal;
-}
-
-async function request(client: OpenAI, input: EmbeddingRequest): Promise<unknown> {
-  const { model, texts, deadline, signal, correlationId, onRateHints } = input;
-  const asked = client.embeddings.create(
-    {
-      model,
-      input: texts,
-      // A quarter of the bytes of decimal numbers. Asked for by name, the SDK leaves the decoding, and its checks, to us.
-      encoding_format: "base64",
-      ...(model.startsWith("text-embedding-3-") ? { dimensions: EMBEDDING_DIMENSIONS } : {}),
-    },
-    {
-      signal: AbortSignal.any(signal === undefined ? [deadline] : [deadline, signal]),
-      headers: correlationId === undefined ? {} : { "X-Correlation-Id": correlationId },
-    },
-  );
-  try {
-    const { data, response } = await asked.withResponse();
-    onRateHints?.(readRateHints(response.headers));
-    return data;
-  } catch (error) {
-    if (error instanceof APIError && error.headers !== undefined) onRateHints?.(readRateHints(error.headers));
-    throw error;
-  }
 }
 
 function readAnswer(answer: unknown, count: number): EmbedResult {
