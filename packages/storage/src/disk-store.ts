@@ -11,7 +11,7 @@ import { createLayout, type DiskLayout, objectPath } from "./disk-layout.ts";
 import { isObjectKey } from "./object-key.ts";
 import type { ListableStore, ObjectStat, SignDownloadOptions } from "./object-store.ts";
 import { syncDirectory } from "./publish-file.ts";
-import { createResumableReceiver, type ResumableRequest, type ServeResumable } from "./receive-resumable.ts";
+import type { ResumableReceiver, ResumableRequest, ServeResumable } from "./receive-resumable.ts";
 import { type ReceivedUpload, receiveUpload, type UploadRequest } from "./receive-upload.ts";
 import { encodeUploadSecret, signUploadLink } from "./upload-link.ts";
 
@@ -51,12 +51,17 @@ export interface DiskStoreOptions {
 export function createDiskStore(options: DiskStoreOptions): DiskStore {
   const secret = encodeUploadSecret(options.secret);
   const layout = openLayout(options.directory);
-  const resumable = createResumableReceiver({ layout, secret, publicUrl: options.publicUrl });
+  // The server for the protocol is loaded with the first such upload: it holds up no start, and workers never need it.
+  const openReceiver = async (): Promise<ResumableReceiver> => {
+    const { createResumableReceiver } = await import("./receive-resumable.ts");
+    return createResumableReceiver({ layout, secret, publicUrl: options.publicUrl });
+  };
+  let receiver: Promise<ResumableReceiver> | undefined;
   return {
     kind: "disk",
     signUpload: (input) => signUploadLink(input, { publicUrl: options.publicUrl(), secret }),
     receiveUpload: (request) => receiveUpload(request, { layout, secret }),
-    admitResumable: (exchange) => resumable.admit(exchange),
+    admitResumable: async (exchange) => (await (receiver ??= openReceiver())).admit(exchange),
     signDownload: (key, download) => signDownload(key, { ...download, publicUrl: options.publicUrl(), secret }),
     openDownload: (link) => openDownload(link, { layout, secret }),
     stat: (key) => statObject(layout, key),
