@@ -1,9 +1,10 @@
-import { fileTypeFromBuffer } from "file-type";
 import { declaredCharset, decodeText, isBinaryNoise } from "./decode-text.ts";
 import type { ArchiveEntry } from "./zip-archive.ts";
 
 /** What bytes look like, in words for people: "a PNG image", "a ZIP archive", "plain text". */
 export async function describeBytes(head: Buffer): Promise<string> {
+  // Asked about files that are refused, and by nothing else.
+  const { fileTypeFromBuffer } = await import("file-type");
   // 4,100 bytes are what the library asks for; more would only let an archive inflate further.
   const type = await fileTypeFromBuffer(head.subarray(0, 4100)).catch(() => undefined);
   if (type !== undefined) return describeType(type.mime, type.ext);
