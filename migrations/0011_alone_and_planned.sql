@@ -172,58 +172,124 @@ begin
 end
 $$;
 
--- The first job of a document that the same transaction made needs no look at the document's other jobs: make_upload says
--- which one that is. The look was a tenth of what an upload costs.
+-- The first jobs of documents that make_uploads makes need no look at the documents' other jobs, which was a tenth of what an
+-- upload costs.
 drop trigger upload_jobs_one_active_insert on upload_jobs;
 create trigger upload_jobs_one_active_insert after insert on upload_jobs for each row
   when (new.state not in ('done', 'deadletter', 'cancelled')
-    and new.job_id::text <> coalesce(current_setting('upload_pipeline.first_job', true), ''))
+    and coalesce(current_setting('upload_pipeline.is_making', true), '') <> 'on')
   execute function refuse_second_job();
 
--- Makes document, job and event of a file that its user never promised before, which is most uploads. No row: there is a
--- document of it; who makes that at the same moment is waited for.
-create function make_upload(
-  new_document uuid, for_user uuid, filename text, mime text, bytes_len bigint, file_sha256 text, raw_path text,
-  metadata jsonb, new_job uuid, correlation_id text, first_probe_ms float8, upload_seconds integer, per_day integer,
-  in_flight integer
-) returns table (status text, state text, upload_expires_at timestamptz)
+-- Makes documents, jobs and events of files that their users never promised before, which is most uploads, many at once, each
+-- within what its user may have. The arrays are parallel, one element per upload, no document twice. Answers for each job what
+-- came of it: made; known, as there is a document of it; daily or in_flight, the limit that it would pass; busy, where others
+-- have the user's count locked, for whom it only waits if is_patient.
+--
+-- The user's count is locked before the documents, and what is locked stays so until the end of the transaction.
+create function make_uploads(
+  new_documents uuid[], for_users uuid[], filenames text[], mimes text[], bytes_lens bigint[], file_sha256s text[],
+  raw_paths text[], metadatas text[], new_jobs uuid[], correlation_ids text[], first_probes_ms float8[],
+  uploads_seconds integer[], per_day integer, in_flight integer, is_patient boolean
+) returns table (job_id uuid, outcome text, status text, state text, upload_expires_at timestamptz)
 language plpgsql
 set search_path from current
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set jit = off
+-- Nobody holds what this waits for any longer, unless he is stuck.
+set lock_timeout = '2s'
 as $$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-  is_permitted boolean;
-  first_job text;
-  fence bigint;
+  today date := (now() at time zone 'utc')::date;
+  users uuid[];
+  counted uuid[];
+  is_making text;
 begin
-  insert into documents as d
-    (document_id, user_id, filename, mime, bytes_len, file_sha256, raw_path, metadata, generation_count)
-  values (new_document, for_user, filename, mime, bytes_len, file_sha256, raw_path, metadata, 1)
-  on conflict do nothing;
-  if not found then return; end if;
-  -- assigned, not performed: what is no statement of its own needs no plan to be set up
-  is_permitted := count_upload(for_user, per_day, in_flight);
-  first_job := set_config('upload_pipeline.first_job', new_job::text, true);
-  insert into upload_jobs as j
-    (job_id, document_id, user_id, correlation_id, generation, state, waiting_for, due_at, upload_expires_at)
-  values (new_job, new_document, for_user, correlation_id, 1, 'waiting', 'upload',
-    now() + first_probe_ms * interval '1 ms', now() + upload_seconds * interval '1 second')
-  returning j.status, j.state, j.upload_expires_at, j.fence into status, state, upload_expires_at, fence;
-  insert into events (job_id, type, status, state, fence) values (new_job, 'created', status, state, fence);
-  return next;
+  select array_agg(distinct u.user_id) into users
+  from unnest(for_users, file_sha256s) as u (user_id, file_sha256)
+  where not exists (select from documents d where d.user_id = u.user_id and d.file_sha256 = u.file_sha256);
+  if users is not null then
+    insert into upload_counts (user_id, day, day_count, active_at_most, active_since)
+    select u.user_id, today, 0, 0, now() from unnest(users) as u (user_id)
+    where not exists (select from upload_counts c where c.user_id = u.user_id)
+    on conflict do nothing;
+    if is_patient then
+      select array_agg(l.user_id) into counted from (
+        select c.user_id from upload_counts c where c.user_id = any (users) order by c.user_id for no key update) l;
+    else
+      select array_agg(l.user_id) into counted from (
+        select c.user_id from upload_counts c where c.user_id = any (users) order by c.user_id
+        for no key update skip locked) l;
+    end if;
+  end if;
+  is_making := set_config('upload_pipeline.is_making', 'on', true);
+  return query
+  with given as materialized (
+    select u.* from unnest(new_documents, for_users, filenames, mimes, bytes_lens, file_sha256s, raw_paths, metadatas, new_jobs,
+      correlation_ids, first_probes_ms, uploads_seconds) with ordinality as u (document_id, user_id, filename, mime,
+      bytes_len, file_sha256, raw_path, metadata, job_id, correlation_id, first_probe_ms, upload_seconds, nth)
+  ), fresh as materialized (
+    select g.*, row_number() over (partition by g.user_id order by g.nth) as place
+    from given g
+    where g.user_id = any (counted)
+      and not exists (select from documents d where d.user_id = g.user_id and d.file_sha256 = g.file_sha256)
+  ), judged as materialized (
+    select f.*, case when f.place <= least(r.of_day, r.of_flight) then 'made'
+        when r.of_day <= r.of_flight then 'daily' else 'in_flight' end as outcome
+    from fresh f join upload_counts c on c.user_id = f.user_id
+    cross join lateral (
+      select per_day - case when c.day = today then c.day_count else 0 end as of_day,
+        in_flight - c.active_at_most as of_flight
+    ) r
+  ), promised as (
+    insert into documents as d
+      (document_id, user_id, filename, mime, bytes_len, file_sha256, raw_path, metadata, generation_count)
+    select j.document_id, j.user_id, j.filename, j.mime, j.bytes_len, j.file_sha256, j.raw_path, j.metadata::jsonb, 1
+    from judged j where j.outcome = 'made'
+    -- one that was inserted by hand
+    on conflict do nothing
+    returning d.document_id
+  ), made as materialized (
+    select j.* from judged j join promised p on p.document_id = j.document_id
+  ), recounted as (
+    update upload_counts c
+    set day = today, day_count = case when c.day = today then c.day_count else 0 end + m.made_count,
+        active_at_most = c.active_at_most + m.made_count, active_since = least(c.active_since, now())
+    from (select user_id, count(*)::integer as made_count from made group by user_id) m
+    where c.user_id = m.user_id
+  ), born as (
+    insert into upload_jobs as j
+      (job_id, document_id, user_id, correlation_id, generation, state, waiting_for, due_at, upload_expires_at)
+    select m.job_id, m.document_id, m.user_id, m.correlation_id, 1, 'waiting', 'upload',
+      now() + m.first_probe_ms * interval '1 ms', now() + m.upload_seconds * interval '1 second'
+    from made m
+    returning j.job_id, j.status, j.state, j.fence, j.upload_expires_at
+  ), told as (
+    insert into events (job_id, type, status, state, fence)
+    select b.job_id, 'created', b.status, b.state, b.fence from born b
+  )
+  select g.job_id, case
+      when b.job_id is not null then 'made'
+      when j.outcome <> 'made' then j.outcome
+      when g.user_id = any (users) and not coalesce(g.user_id = any (counted), false) then 'busy'
+      else 'known' end,
+    b.status, b.state, b.upload_expires_at
+  from given g left join judged j on j.job_id = g.job_id left join born b on b.job_id = g.job_id;
+  is_making := set_config('upload_pipeline.is_making', 'off', true);
 end
 $$;
 
 do $$
+declare
+  function_name text;
 begin
-  execute format('revoke all on function count_upload(uuid, integer, integer),
-    make_upload(uuid, uuid, text, text, bigint, text, text, jsonb, uuid, text, float8, integer, integer, integer) from public');
-  execute format('grant execute on function count_upload(uuid, integer, integer),
-    make_upload(uuid, uuid, text, text, bigint, text, text, jsonb, uuid, text, float8, integer, integer, integer) to %I',
-    role_of('api'));
+  foreach function_name in array array['count_upload', 'make_uploads'] loop
+    execute format('revoke all on function %I from public', function_name);
+    execute format('grant execute on function %I to %I', function_name, role_of('api'));
+  end loop;
 end
 $$;
 
 insert into architecture_notes (note_key, note) values
-  ('uploads', 'An upload''s document, count, job and event are made by make_upload, whose plans each connection keeps.'),
+  ('uploads', 'Documents, counts, jobs and events of uploads are made by make_uploads, for whatever uploads come in at once.'),
   ('alone', 'A job that two workers died on waits up to 5 s for an idle worker, which takes it alone, so that the third loss is its own.');

@@ -1,4 +1,5 @@
 import { createApiMetrics, createSilentRegistry, type Registry } from "@pipeline/metrics";
+import { createUploadRegistrar } from "@pipeline/db";
 import { NO_TRACING } from "@pipeline/telemetry";
 import type { FastifyInstance } from "fastify";
 import { API_PREFIX } from "./contract/urls.ts";
@@ -121,13 +122,14 @@ async function addPublicRoutes(app: FastifyInstance, { dependencies, registry }:
 }
 
 async function addUserRoutes(api: FastifyInstance, { dependencies, limiting }: ApiParts): Promise<void> {
-  const { verifyToken } = dependencies;
+  const { verifyToken, database, settings } = dependencies;
+  const uploading = { ...dependencies, registrar: createUploadRegistrar(database, settings.uploadAllowance) };
   await api.register(privateAnswers);
   await api.register(authentication, { verifyToken });
   await api.register(userLimit, limiting);
   await api.register(idempotency, dependencies);
-  await api.register(createUpload, dependencies);
-  await api.register(createUploadBatch, dependencies);
+  await api.register(createUpload, uploading);
+  await api.register(createUploadBatch, uploading);
   await api.register(getUploadLimits, dependencies);
   await api.register(confirmUploadRoute, dependencies);
   await api.register(listDocumentsRoute, dependencies);

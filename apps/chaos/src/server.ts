@@ -1,9 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:net";
 import { type Database, migrate, openPostgres } from "@pipeline/db";
-import { postgresContainer } from "@pipeline/db/postgres-container";
-import { getContainerRuntimeClient } from "testcontainers";
+import { startOwnServer } from "@pipeline/db/postgres-container";
 import { patiently } from "./patience.ts";
 
 /** Where the run happens: a migrated database of its own. */
@@ -24,33 +21,20 @@ export async function openServer(url: string | undefined): Promise<Server> {
 }
 
 async function openContainer(): Promise<Server> {
-  // A fixed port: the engine may choose another one at each start.
-  const started = await postgresContainer()
-    .withExposedPorts({ container: 5432, host: await freePort() })
-    // The engine publishes the port on every interface.
-    .withPassword(randomUUID())
-    .start();
-  const url = new URL(started.getConnectionUri());
-  url.hostname = "127.0.0.1";
-  const client = await getContainerRuntimeClient();
-  const container = client.container.getById(started.getId());
-  const database = open(url.toString());
+  const own = await startOwnServer();
+  const database = open(own.url);
   await patiently(() => migrate(database));
   return {
     database,
-    url: url.toString(),
+    url: own.url,
     described: "Postgres in a container of its own",
     restart: async (how) => {
-      if (how === "restart") await container.restart({ t: 10 });
-      else {
-        await container.kill({ signal: "SIGKILL" });
-        await container.start();
-      }
+      await own.restart(how);
       await patiently(() => database.run("select 1"));
     },
     stop: async () => {
       await database.close();
-      await started.stop();
+      await own.stop();
     },
   };
 }
@@ -84,15 +68,4 @@ function open(url: string): Database {
     poolSize: 6,
     onIdleError: () => undefined,
   });
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("The server has no port.");
-  return address.port;
 }

@@ -1,6 +1,6 @@
 import { AppError } from "@pipeline/runtime";
 import { Pool, TypeOverrides, types, type ClientBase, type PoolConfig } from "pg";
-import { endsConnection, translateDatabaseError } from "./errors.ts";
+import { databaseBusy, endsConnection, translateDatabaseError } from "./errors.ts";
 import { type ChannelListener, listenOnOwnConnection } from "./listen.ts";
 import { isOutOfDate, nameStatement } from "./prepared-statements.ts";
 import type { Parameter, Queryable, StatementOptions } from "./queryable.ts";
@@ -262,10 +262,6 @@ async function rollBack(connection: Connection): Promise<void> {
 function outOfDate(cause: Error): AppError {
   const message = "The database was changed under way; ask again.";
   return new AppError({ kind: "transient", code: "database_conflict", message, cause });
-}
-
-function databaseBusy(): AppError {
-  return new AppError({ kind: "transient", code: "database_busy", message: "Too much is asked at once; ask again." });
 }
 
 function abortedTransaction(): AppError {

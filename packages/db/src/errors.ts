@@ -22,6 +22,16 @@ export function translateDatabaseError(thrown: unknown): AppError {
   return new AppError({ ...translationOf(sqlState(thrown), thrown), cause: thrown });
 }
 
+/** More is asked than can wait. */
+export function databaseBusy(): AppError {
+  return new AppError({ kind: "transient", code: "database_busy", message: "Too much is asked at once; ask again." });
+}
+
+/** An upload that would pass a limit of its user's: `daily_upload_limit` or `uploads_in_flight_limit`. */
+export function uploadRefused(limit: "daily" | "in_flight"): AppError {
+  return new AppError(limit === "daily" ? dailyLimit() : IN_FLIGHT_LIMIT);
+}
+
 /**
  * True where the server lets nobody in: it refuses the login, or has no such database. That passes while a service runs; at
  * its start it is a broken configuration.

@@ -46,6 +46,7 @@ export * from "./sessions.ts";
 export * from "./spending-report.ts";
 export * from "./spending.ts";
 export { readUploadUsage, type UploadAllowance } from "./upload-counts.ts";
+export * from "./upload-registrar.ts";
 export * from "./uploads.ts";
 export * from "./user-jobs.ts";
 export * from "./wakeup.ts";

@@ -24,7 +24,7 @@ import {
   type TestDatabase,
 } from "./testing/index.ts";
 import { readUploadUsage } from "./upload-counts.ts";
-import { registerUploadWithin } from "./uploads.ts";
+import { createUploadRegistrar } from "./upload-registrar.ts";
 import { listUserJobs } from "./user-jobs.ts";
 
 let opened: TestDatabase;
@@ -186,7 +186,7 @@ test("to count a user's jobs under way those that ended before the last count ar
   await analyze();
   // Every one of them counted until now.
   const allowance = { maxPerDay: 2 * BATCH, maxInFlight: 1 };
-  await registerUploadWithin(opened.database, uploadPromise({ user_id }), allowance);
+  await createUploadRegistrar(opened.database, allowance).register(uploadPromise({ user_id }));
   const statement = await captureStatement(schema, (probe) => readUploadUsage(probe, user_id).catch(() => undefined));
   const nodes = await explainGeneric(opened.database, statement);
   expect(rowsRead(nodes, "upload_jobs")).toBe(1);

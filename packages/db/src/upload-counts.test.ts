@@ -11,7 +11,8 @@ import {
   type TestDatabase,
 } from "./testing/index.ts";
 import { readUploadUsage } from "./upload-counts.ts";
-import { registerUpload, registerUploadWithin } from "./uploads.ts";
+import { createUploadRegistrar } from "./upload-registrar.ts";
+import { registerUpload } from "./uploads.ts";
 
 let opened: TestDatabase;
 beforeAll(async () => {
@@ -23,7 +24,7 @@ const correlation_id = "test";
 const REFUSED = { kind: "rate_limited", code: "uploads_in_flight_limit" };
 
 const upload = (user_id: string, maxInFlight: number) =>
-  registerUploadWithin(opened.database, uploadPromise({ user_id }), { maxPerDay: 1_000, maxInFlight });
+  createUploadRegistrar(opened.database, { maxPerDay: 1_000, maxInFlight }).register(uploadPromise({ user_id }));
 const cancel = (job_id: string) => cancelJob(opened.database, { job_id, correlation_id });
 const retry = (job_id: string) => opened.database.transaction((tx) => retryJob(tx, { job_id, correlation_id }));
 const inFlight = async (user_id: string) => (await readUploadUsage(opened.database, user_id)).in_flight;

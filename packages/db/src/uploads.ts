@@ -1,13 +1,13 @@
 import { AppError } from "@pipeline/runtime";
 import { z } from "zod";
-import type { Database } from "./database.ts";
 import { dropGenerations } from "./generations.ts";
+import { makeUpload } from "./make-uploads.ts";
 import { isTerminal } from "./pipeline.ts";
 import { maybeOne, one, type Queryable } from "./queryable.ts";
 import { DOCUMENT_COLUMNS, documentRow, JOB_COLUMNS, jobRow, type DocumentRow, type JobRow } from "./rows.ts";
 import { removeLater } from "./removals.ts";
 import { storableJson, storableText } from "./storable-text.ts";
-import { countUpload, UNLIMITED, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
+import { countUpload, UNLIMITED, type UploadAllowance } from "./upload-counts.ts";
 import { hasVerifiedFile } from "./verified-file.ts";
 
 /** What the client promises to put into storage. */
@@ -48,75 +48,19 @@ export interface RegisteredUpload {
 }
 
 /**
- * The document and its job, made together or found, within what the user may have. The same upload many times at once makes
- * one job. Throws rate_limited `daily_upload_limit` and `uploads_in_flight_limit`; what has a job already is never refused.
+ * The document and its job, made together or found, inside a transaction and without limits; `createUploadRegistrar` is for
+ * users.
  */
-export function registerUploadWithin(
-  database: Database,
-  upload: UploadPromise,
-  allowance: UploadAllowance,
-): Promise<RegisteredUpload> {
-  return withFreshCount(database, { user_id: upload.user_id, maxInFlight: allowance.maxInFlight }, async () => {
-    const made = await makeUpload(database, upload, allowance);
-    return made ?? database.transaction((tx) => registerAgain(tx, upload, allowance));
-  });
-}
-
-/** `registerUploadWithin` inside a transaction, without limits. */
 export async function registerUpload(tx: Queryable, upload: UploadPromise): Promise<RegisteredUpload> {
-  return (await makeUpload(tx, upload, UNLIMITED)) ?? registerAgain(tx, upload, UNLIMITED);
+  const result = await makeUpload(tx, upload, { allowance: UNLIMITED, isPatient: true });
+  return result.outcome === "made" ? result.made : registerAgain(tx, upload, UNLIMITED);
 }
 
 /**
- * A file that the user never promised before, which is what most uploads are. Undefined: there is a document of it. Who makes
- * it at the same moment is waited for.
+ * Where there is a document of the file. It is locked first, so that the same upload many times at once makes one job. After
+ * a dead letter or a cancellation a new job is made.
  */
-async function makeUpload(
-  db: Queryable,
-  upload: UploadPromise,
-  allowance: UploadAllowance,
-): Promise<RegisteredUpload | undefined> {
-  const filename = storableText(upload.filename);
-  const made = await maybeOne(
-    db,
-    madeRow,
-    `select status, state, upload_expires_at
-     from ${db.schema}.make_upload($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9, $10, $11, $12, $13, $14)`,
-    [
-      upload.document_id,
-      upload.user_id,
-      filename,
-      upload.mime,
-      upload.bytes_len,
-      upload.file_sha256,
-      upload.raw_path,
-      storableJson(upload.metadata),
-      upload.job_id,
-      upload.correlation_id,
-      upload.firstProbeMs,
-      upload.uploadSeconds,
-      allowance.maxPerDay,
-      allowance.maxInFlight,
-    ],
-    { prepare: true },
-  );
-  if (!made) return undefined;
-  const { job_id, document_id, user_id, correlation_id, mime, bytes_len, file_sha256, raw_path } = upload;
-  return {
-    document: { document_id, user_id, filename, mime, bytes_len, file_sha256, raw_path },
-    job: { job_id, document_id, user_id, correlation_id, ...made },
-    duplicate: false,
-    replaced_path: null,
-  };
-}
-
-const madeRow = jobRow.pick({ status: true, state: true, upload_expires_at: true });
-
-/**
- * The document is locked first, so that the same upload many times at once makes one job. After a dead letter or a
- * cancellation a new job is made.
- */
-async function registerAgain(
+export async function registerAgain(
   tx: Queryable,
   upload: UploadPromise,
   allowance: UploadAllowance,

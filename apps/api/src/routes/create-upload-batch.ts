@@ -3,10 +3,9 @@ import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { STATUS_CODES } from "node:http";
 import { z } from "zod";
 import { uploadBody, uploadRequest, type UploadBody } from "../contract/upload-body.ts";
-import type { ApiDependencies } from "../dependencies.ts";
 import { describeFailure, type Failure } from "../problems/describe-failure.ts";
 import { BODY_PROBLEMS, COMMON_PROBLEMS, problem, problemSchema, type Problem } from "../problems/problem.ts";
-import { acceptUpload } from "../uploads/accept-upload.ts";
+import { acceptUpload, type UploadDependencies } from "../uploads/accept-upload.ts";
 import { renewLinks } from "../uploads/renew-links.ts";
 
 const batchRequest = z.strictObject({
@@ -32,7 +31,7 @@ type BatchResult = z.output<typeof batchResult>;
  * Many uploads in one request, each by itself as POST /upload takes it: one that is refused stops none of the others.
  * The results stand in the files' order. 207, because only they tell what came of it.
  */
-export const createUploadBatch: FastifyPluginAsyncZod<ApiDependencies> = async (app, dependencies) => {
+export const createUploadBatch: FastifyPluginAsyncZod<UploadDependencies> = async (app, dependencies) => {
   const fileSchema = uploadRequest(dependencies.settings.uploadLimits);
   app.route({
     method: "POST",

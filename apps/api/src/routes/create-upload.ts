@@ -1,13 +1,12 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { uploadBody, uploadRequest } from "../contract/upload-body.ts";
 import { jobUrl } from "../contract/urls.ts";
-import type { ApiDependencies } from "../dependencies.ts";
 import { BODY_PROBLEMS, COMMON_PROBLEMS, problem } from "../problems/problem.ts";
-import { acceptUpload } from "../uploads/accept-upload.ts";
+import { acceptUpload, type UploadDependencies } from "../uploads/accept-upload.ts";
 import { renewLinks } from "../uploads/renew-links.ts";
 
 /** Takes the promise of a file and answers where to put it. The same file again is the same document and job. */
-export const createUpload: FastifyPluginAsyncZod<ApiDependencies> = async (app, dependencies) => {
+export const createUpload: FastifyPluginAsyncZod<UploadDependencies> = async (app, dependencies) => {
   const fileSchema = uploadRequest(dependencies.settings.uploadLimits);
   app.route({
     method: "POST",

@@ -1,11 +1,16 @@
 import { randomUUID } from "node:crypto";
-import { deferRemovals, registerUploadWithin, type UploadPromise } from "@pipeline/db";
+import { deferRemovals, type UploadPromise, type UploadRegistrar } from "@pipeline/db";
 import { documentId } from "@pipeline/runtime";
 import type { UploadBody, UploadRequest } from "../contract/upload-body.ts";
 import type { ApiDependencies } from "../dependencies.ts";
 import type { UploadLimits } from "../settings.ts";
 import { openUploadLink, type OpenedUpload } from "./open-upload-link.ts";
 import { requireAcceptable } from "./require-acceptable.ts";
+
+/** One registrar for all routes, so that what comes in by any of them is committed together. */
+export interface UploadDependencies extends ApiDependencies {
+  registrar: UploadRegistrar;
+}
 
 export interface AnnouncedUpload {
   user_id: string;
@@ -17,10 +22,9 @@ export interface AnnouncedUpload {
  * Makes or finds the document and its job, within what the user may have, and answers where to put the file. Throws what
  * `requireAcceptable` throws, and the errors of database and storage.
  */
-export async function acceptUpload(dependencies: ApiDependencies, upload: AnnouncedUpload): Promise<UploadBody> {
-  const { database, settings } = dependencies;
-  const promise = promiseOf(upload, settings.uploadLimits);
-  const registered = await registerUploadWithin(database, promise, settings.uploadAllowance);
+export async function acceptUpload(dependencies: UploadDependencies, upload: AnnouncedUpload): Promise<UploadBody> {
+  const promise = promiseOf(upload, dependencies.settings.uploadLimits);
+  const registered = await dependencies.registrar.register(promise);
   if (registered.replaced_path !== null) await removeReplaced(dependencies, registered.replaced_path);
   const { uploadSeconds, correlation_id } = promise;
   const opened = await openUploadLink(dependencies, { registered, promise, uploadSeconds, correlation_id });

@@ -11,15 +11,17 @@ export function apiJobs(users: readonly BenchUser[]) {
   return users.flatMap(({ job_ids }, bearer) => job_ids.map((id) => ({ path: jobPath(id), bearer, isUpload: false })));
 }
 
+export const uploadPath = `${PREFIX}/upload`;
+
 export function apiUploads(users: readonly BenchUser[]) {
-  return users.map((_, bearer) => ({ path: `${PREFIX}/upload`, bearer, isUpload: true }));
+  return users.map((_, bearer) => ({ path: uploadPath, bearer, isUpload: true }));
 }
 
 /** As many reads as writes. */
 export function mixedRequests(users: readonly BenchUser[]) {
   return users.flatMap(({ job_ids }, bearer) => [
     ...job_ids.slice(0, 1).map((id) => ({ path: jobPath(id), bearer, isUpload: false })),
-    { path: `${PREFIX}/upload`, bearer, isUpload: true },
+    { path: uploadPath, bearer, isUpload: true },
   ]);
 }
 

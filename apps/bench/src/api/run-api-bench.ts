@@ -12,6 +12,7 @@ import { type ForeignRun, formatForeign, measureForeign } from "./foreign.ts";
 import { formatMemory, measureMemory, type MemorySample } from "./memory.ts";
 import { listeningMessage } from "./messages.ts";
 import { formatMixed, measureMixed, type MixedRun } from "./mixed.ts";
+import { formatOutages, measureOutages, type OutageRun } from "./outage.ts";
 import { formatThroughput, measureThroughput, type ThroughputRun } from "./throughput.ts";
 
 export interface ApiBenchPlan {
@@ -30,10 +31,13 @@ export interface ApiBenchReport {
   mixed: MixedRun[];
   foreign: ForeignRun[];
   memory: MemorySample[];
+  outages: OutageRun[];
 }
 
 /** What the scenarios are run on: the API, the floor, and users of the API. */
 export interface ApiBench {
+  server: BenchServer;
+  database: Database;
   api: ApiProcess;
   floorUrl: string;
   users: readonly BenchUser[];
@@ -59,7 +63,13 @@ export async function runApiBench(server: BenchServer, plan: ApiBenchPlan): Prom
     const { port } = await floor.receive(listeningMessage);
     const api = await startApi({ url, directory, poolSize: POOL_SIZE });
     stops.push(() => api.stop());
-    const bench = { api, floorUrl: `http://127.0.0.1:${port}`, users: await createUsers(database, USERS) };
+    const bench = {
+      server,
+      database,
+      api,
+      floorUrl: `http://127.0.0.1:${port}`,
+      users: await createUsers(database, USERS),
+    };
     const measured = await runScenarios(bench, plan);
     return { started_at, machine: describeMachine({ postgres: server.version, loadBefore }), ...measured };
   } finally {
@@ -79,7 +89,9 @@ async function runScenarios(bench: ApiBench, plan: ApiBenchPlan) {
   plan.print(formatForeign(foreign));
   const memory = await measureMemory(bench, plan);
   if (memory.length > 0) plan.print(formatMemory(memory));
-  return { throughput, mixed, foreign, memory };
+  const outages = await measureOutages(bench, plan);
+  if (outages.length > 0) plan.print(formatOutages(outages));
+  return { throughput, mixed, foreign, memory, outages };
 }
 
 /** As plain as a table can be, beside the document, job and event that an upload writes. */

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import type { Database } from "@pipeline/db";
-import { postgresContainer } from "@pipeline/db/postgres-container";
+import { startOwnServer } from "@pipeline/db/postgres-container";
 import { z } from "zod";
 import { sumContainerCpu } from "../scale/process-cpu.ts";
 import { openBenchDatabase } from "./bench-database.ts";
 
 /** Commits are as durable as by default; only checkpoints are kept out of the runs. */
-const SETTINGS = ["listen_addresses=*", "max_wal_size=8GB", "shared_buffers=512MB", "max_connections=200"];
+const SETTINGS = ["max_wal_size=8GB", "shared_buffers=512MB", "max_connections=200"];
 
 /** A server that the benchmark may create databases on. */
 export interface BenchServer {
@@ -16,6 +16,8 @@ export interface BenchServer {
   dropDatabase(url: string): Promise<void>;
   /** Seconds of processor time that the server has used; only where it was started here. */
   readCpu?: () => Promise<number>;
+  /** Kills the server and starts it again after so long; only where it was started here. */
+  restart?: (awayMs: number) => Promise<void>;
   /** Drops what is left, and ends a server that was started here. */
   stop(): Promise<void>;
 }
@@ -23,19 +25,14 @@ export interface BenchServer {
 /** The server at `url`, whose user must be allowed to create databases; without one, a container. */
 export async function startBenchServer(url: string | undefined): Promise<BenchServer> {
   if (url !== undefined) return connectServer(url, async () => undefined);
-  const container = await postgresContainer()
-    .withCommand(["postgres", ...SETTINGS.flatMap((setting) => ["-c", setting])])
-    .start();
-  const stop = async (): Promise<void> => {
-    await container.stop();
-  };
-  const server = await connectServer(container.getConnectionUri(), stop);
-  const readCpu = async (): Promise<number> => {
+  const own = await startOwnServer(SETTINGS);
+  const server = await connectServer(own.url, () => own.stop());
+  return {
+    ...server,
     // A process that ends meanwhile makes `cat` complain; the others are still told.
-    const { stdout } = await container.exec(["sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null"]);
-    return sumContainerCpu(stdout);
+    readCpu: async () => sumContainerCpu(await own.exec(["sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null"])),
+    restart: (awayMs) => own.restart("crash", awayMs),
   };
-  return { ...server, readCpu };
 }
 
 async function connectServer(url: string, stopServer: () => Promise<void>): Promise<BenchServer> {

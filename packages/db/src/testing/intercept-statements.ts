@@ -20,7 +20,8 @@ export function interceptStatements(database: Database, intercept: Intercept): D
 function interceptQueryable(db: Queryable, intercept: Intercept): Queryable {
   return {
     schema: db.schema,
-    many: (row, sql, parameters = []) => intercept({ sql, parameters }, () => db.many(row, sql, parameters)),
+    many: (row, sql, parameters = [], options = {}) =>
+      intercept({ sql, parameters }, () => db.many(row, sql, parameters, options)),
     run: (sql, parameters = []) => intercept({ sql, parameters }, () => db.run(sql, parameters)),
   };
 }

@@ -1,5 +1,8 @@
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { PostgreSqlContainer } from "@testcontainers/postgresql";
-import { Wait } from "testcontainers";
+import { getContainerRuntimeClient, Wait } from "testcontainers";
 
 const IMAGE = "pgvector/pgvector:pg17";
 
@@ -15,3 +18,49 @@ export function postgresContainer(): PostgreSqlContainer {
 }
 
 const HOUR_MS = 3_600_000;
+
+/** A server in a container, of whoever started it. */
+export interface OwnServer {
+  /** The same before and after a restart. */
+  url: string;
+  /** Ends the server, in order or as a crash would, and starts it again after `awayMs`; then it may still be recovering. */
+  restart(how: "restart" | "crash", awayMs?: number): Promise<void>;
+  /** What the command writes to its standard output in the container. */
+  exec(command: string[]): Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** Starts Postgres with these settings (`name=value`). */
+export async function startOwnServer(settings: readonly string[] = []): Promise<OwnServer> {
+  const container = await postgresContainer()
+    // The engine may choose another port at each start.
+    .withExposedPorts({ container: 5432, host: await findFreePort() })
+    .withCommand(["postgres", ...["listen_addresses=*", ...settings].flatMap((setting) => ["-c", setting])])
+    .start();
+  const url = new URL(container.getConnectionUri());
+  url.hostname = "127.0.0.1";
+  const handle = (await getContainerRuntimeClient()).container.getById(container.getId());
+  return {
+    url: url.toString(),
+    restart: async (how, awayMs = 0) => {
+      await (how === "crash" ? handle.kill({ signal: "SIGKILL" }) : handle.stop({ t: 10 }));
+      await delay(awayMs);
+      await handle.start();
+    },
+    exec: async (command) => (await container.exec(command)).stdout,
+    stop: async () => {
+      await container.stop();
+    },
+  };
+}
+
+/** A port that was free a moment ago. */
+async function findFreePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("The server has no port.");
+  return address.port;
+}
