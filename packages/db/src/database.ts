@@ -2,7 +2,7 @@ import { AppError } from "@pipeline/runtime";
 import { Pool, TypeOverrides, types, type ClientBase, type PoolConfig } from "pg";
 import { databaseBusy, endsConnection, translateDatabaseError } from "./errors.ts";
 import { type ChannelListener, listenOnOwnConnection } from "./listen.ts";
-import { isOutOfDate, nameStatement } from "./prepared-statements.ts";
+import { createStatementNames, isOutOfDate, type StatementNames } from "./prepared-statements.ts";
 import type { Parameter, Queryable, StatementOptions } from "./queryable.ts";
 import { quoteIdentifier } from "./quote-identifier.ts";
 
@@ -123,7 +123,11 @@ export function buildDatabase(parts: DatabaseParts): Database {
   const schema = quoteIdentifier(parts.schemaName);
   // The embedded database has nobody to keep waiting.
   const limits = parts.kind === "postgres" ? transactionLimits(parts.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS) : "";
-  const lender = { pool: parts.pool, maxWaiting: parts.maxWaiting ?? Number.POSITIVE_INFINITY };
+  const lender: Lender = {
+    pool: parts.pool,
+    maxWaiting: parts.maxWaiting ?? Number.POSITIVE_INFINITY,
+    nameStatement: createStatementNames(),
+  };
   let closed: Promise<void> | undefined;
   return {
     ...queryableOn(schema, (work) => withConnection(lender, work)),
@@ -154,6 +158,7 @@ function transactionLimits(statementTimeoutMs: number): string {
 interface Lender {
   pool: Pool;
   maxWaiting: number;
+  nameStatement: StatementNames;
 }
 
 function countConnections(pool: Pool): Connections {
@@ -164,6 +169,7 @@ function countConnections(pool: Pool): Connections {
 /** A connection in use; once `broken` it must not go back into the pool. */
 interface Connection {
   readonly client: ClientBase;
+  readonly nameStatement: StatementNames;
   broken: Error | undefined;
 }
 
@@ -188,14 +194,14 @@ function queryableOn(schema: string, use: UseConnection): Queryable {
  * is everyday business here, and the embedded database's only connection does not survive being replaced.
  */
 async function withConnection<T>(
-  { pool, maxWaiting }: Lender,
+  { pool, maxWaiting, nameStatement }: Lender,
   work: (connection: Connection) => Promise<T>,
 ): Promise<T> {
   if (pool.waitingCount >= maxWaiting) throw databaseBusy();
   const client = await pool.connect().catch((error: unknown) => {
     throw translateDatabaseError(error);
   });
-  const connection: Connection = { client, broken: undefined };
+  const connection: Connection = { client, nameStatement, broken: undefined };
   const onError = (error: Error): void => {
     connection.broken = error;
   };
@@ -214,7 +220,7 @@ async function send(
   parameters: readonly Parameter[],
   { prepare = false }: StatementOptions = {},
 ) {
-  const { client } = connection;
+  const { client, nameStatement } = connection;
   try {
     const name = prepare ? await nameStatement(client, sql) : undefined;
     const statement = { ...(name === undefined ? {} : { name }), text: sql, values: [...parameters] };

@@ -16,6 +16,11 @@ export interface GroupCommitOptions<Item, Result> {
   secondFrom?: number;
 }
 
+/** A flush that takes longer is stuck, on a connection that died in silence perhaps; the others do not wait for it. */
+const STUCK_MS = 500;
+/** However many are stuck, most of the pool's connections are left to others. */
+const MOST_FLUSHES = 4;
+
 interface Entry<Item, Result> {
   item: Item;
   resolve: (result: Result) => void;
@@ -24,51 +29,75 @@ interface Entry<Item, Result> {
 
 /**
  * Self-clocked group commit: the next flush starts when the previous one has returned and takes whatever gathered
- * meanwhile. There is no timer, so a lone item waits for nobody. What is answered rejects with `commit`'s error.
+ * meanwhile. No timer delays anything, so a lone item waits for nobody. What is answered rejects with `commit`'s error.
  */
 export function createGroupCommit<Item, Result>(
   options: GroupCommitOptions<Item, Result>,
 ): (item: Item) => Promise<Result> {
+  const { secondFrom = Number.POSITIVE_INFINITY, mostWaiting = Number.POSITIVE_INFINITY } = options;
   let waiting: Entry<Item, Result>[] = [];
   /** Keys of the flushes under way. */
   const moving = new Set<string>();
-  const fromByFlushes = [1, options.secondFrom ?? Number.POSITIVE_INFINITY];
-  let flushCount = 0;
+  /** Those who flush, the stuck ones apart. */
+  let flushers = 0;
+  let stuck = 0;
 
-  /** At most one entry of each key. */
-  const takeBatch = (): Entry<Item, Result>[] => {
-    const batch: Entry<Item, Result>[] = [];
-    const rest: Entry<Item, Result>[] = [];
-    for (const entry of waiting) {
-      const key = options.keyOf(entry.item);
-      const fits = batch.length < options.largest && !moving.has(key);
-      (fits ? batch : rest).push(entry);
-      if (fits) moving.add(key);
-    }
-    waiting = rest;
-    return batch;
-  };
-  /** False: all that waits has keys of the other flush, which sees to it. */
-  const flushNext = async (): Promise<boolean> => {
-    const batch = takeBatch();
-    if (batch.length > 0) await flush(options, batch);
+  /** Answers whether it became stuck, and so is a flusher no more. */
+  const flushWatched = async (batch: readonly Entry<Item, Result>[]): Promise<boolean> => {
+    let isStuck = false;
+    const timer = setTimeout(() => {
+      isStuck = true;
+      flushers -= 1;
+      stuck += 1;
+      startFlusher();
+    }, STUCK_MS);
+    await flush(options, batch);
+    clearTimeout(timer);
+    if (isStuck) stuck -= 1;
     for (const { item } of batch) moving.delete(options.keyOf(item));
-    return batch.length > 0;
+    return isStuck;
   };
   const keepFlushing = async (): Promise<void> => {
     // What belongs together arrives within one turn of the event loop.
     await setImmediate();
-    while (waiting.length >= (fromByFlushes[flushCount - 1] ?? 1) && (await flushNext()));
-    flushCount -= 1;
+    while (waiting.length >= (flushers === 1 ? 1 : secondFrom)) {
+      const { batch, rest } = takeBatch(options, { waiting, moving });
+      waiting = rest;
+      // All that waits has keys of another flush, which sees to it.
+      if (batch.length === 0) break;
+      if (await flushWatched(batch)) return startFlusher();
+    }
+    flushers -= 1;
+    if (flushers === 0 && moving.size === 0) startFlusher();
+  };
+  const startFlusher = (): void => {
+    const enough = [1, secondFrom][flushers] ?? Number.POSITIVE_INFINITY;
+    if (waiting.length < enough || flushers + stuck >= MOST_FLUSHES) return;
+    flushers += 1;
+    void keepFlushing();
   };
   return (item) =>
     new Promise((resolve, reject) => {
-      if (waiting.length >= (options.mostWaiting ?? Number.POSITIVE_INFINITY)) return reject(databaseBusy());
+      if (waiting.length >= mostWaiting) return reject(databaseBusy());
       waiting.push({ item, resolve, reject });
-      if (waiting.length < (fromByFlushes[flushCount] ?? Number.POSITIVE_INFINITY)) return;
-      flushCount += 1;
-      void keepFlushing();
+      startFlusher();
     });
+}
+
+/** At most one entry of each key, whose keys are moving from now on. */
+function takeBatch<Item, Result>(
+  { keyOf, largest }: GroupCommitOptions<Item, Result>,
+  { waiting, moving }: { waiting: readonly Entry<Item, Result>[]; moving: Set<string> },
+): { batch: Entry<Item, Result>[]; rest: Entry<Item, Result>[] } {
+  const batch: Entry<Item, Result>[] = [];
+  const rest: Entry<Item, Result>[] = [];
+  for (const entry of waiting) {
+    const key = keyOf(entry.item);
+    const fits = batch.length < largest && !moving.has(key);
+    (fits ? batch : rest).push(entry);
+    if (fits) moving.add(key);
+  }
+  return { batch, rest };
 }
 
 /** Never rejects: every entry learns its own fate. */

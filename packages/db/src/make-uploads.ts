@@ -5,12 +5,12 @@ import { storableJson, storableText } from "./storable-text.ts";
 import type { UploadAllowance } from "./upload-counts.ts";
 import type { RegisteredUpload, UploadPromise } from "./uploads.ts";
 
-const rest = { status: z.null(), state: z.null(), upload_expires_at: z.null() };
+const nothing = { status: z.null(), state: z.null(), upload_expires_at: z.null() };
 const outcomeRow = z.discriminatedUnion("outcome", [
   jobRow
     .pick({ job_id: true, status: true, state: true, upload_expires_at: true })
     .extend({ outcome: z.literal("made") }),
-  z.object({ job_id: z.string(), outcome: z.enum(["known", "daily", "in_flight", "busy"]), ...rest }),
+  z.object({ job_id: z.string(), outcome: z.enum(["known", "daily", "in_flight", "busy"]), ...nothing }),
 ]);
 
 /** What came of one upload: made, or why not. */
@@ -25,13 +25,13 @@ export type UploadOutcome =
 
 export interface MakeUploadsOptions {
   allowance: UploadAllowance;
-  /** Waits for whoever changes a user's count, up to 2 s; else that user's uploads are busy. */
+  /** Waits up to 2 s for whoever changes a user's count; else that user's uploads are busy. */
   isPatient: boolean;
 }
 
 /**
  * Documents, jobs and events of files that their users never promised before, in one statement; no document twice. Answers in
- * the uploads' order. Throws transient `database_conflict` where something stayed locked for 2 s.
+ * the uploads' order. Throws transient `database_conflict` where it waited in vain.
  */
 export async function makeUploads(
   db: Queryable,

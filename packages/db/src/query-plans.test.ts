@@ -6,8 +6,9 @@ import { listDocuments } from "./documents.ts";
 import { claimJobs } from "./claims.ts";
 import { listJobs } from "./job-list.ts";
 import { promoteDueJobs, rescueJobs } from "./queue.ts";
+import { makeUploads } from "./make-uploads.ts";
 import { redriveJobs } from "./redrive.ts";
-import type { Queryable } from "./queryable.ts";
+import { one, type Queryable } from "./queryable.ts";
 import { hasOtherModels } from "./search.ts";
 import {
   captureStatement,
@@ -23,7 +24,7 @@ import {
   type PlanNode,
   type TestDatabase,
 } from "./testing/index.ts";
-import { readUploadUsage } from "./upload-counts.ts";
+import { readUploadUsage, UNLIMITED } from "./upload-counts.ts";
 import { createUploadRegistrar } from "./upload-registrar.ts";
 import { listUserJobs } from "./user-jobs.ts";
 
@@ -56,6 +57,16 @@ function rowsRead(nodes: readonly PlanNode[], table: string): number {
   const scans = nodes.filter((node) => node["Relation Name"] === table);
   const kept = scans.reduce((sum, node) => sum + Number(node["Actual Rows"]) * Number(node["Actual Loops"]), 0);
   return kept + discardedRows(scans);
+}
+
+/** What the connection has read of documents and jobs and not told yet: rows of scans, and rows fetched by an index. */
+function countReads(tx: Queryable): Promise<{ scanned: number; fetched: number }> {
+  return one(
+    tx,
+    z.object({ scanned: z.number(), fetched: z.number() }),
+    `select sum(seq_tup_read)::int as scanned, sum(idx_tup_fetch)::int as fetched from pg_stat_xact_user_tables
+     where schemaname = 'upload_pipeline' and relname in ('documents', 'upload_jobs')`,
+  );
 }
 
 /** When the planner last looked, the table was as the first step left it; then it became as the second leaves it. */
@@ -98,6 +109,24 @@ test.each(STATISTICS)(
     expect(discardedRows(nodes)).toBeLessThanOrEqual(4 * BATCH);
   },
 );
+
+test.each(STATISTICS)("a batch of uploads looks at its own rows alone, with statistics %s", async (_when, a, b) => {
+  await a();
+  await b();
+  const user_id = randomUUID();
+  await queueInBulk(opened.database, { user_id, count: BATCH });
+  const uploads = [user_id, randomUUID()].flatMap((user) =>
+    Array.from({ length: 20 }, () => uploadPromise({ user_id: user })),
+  );
+  const { before, after } = await opened.database.transaction(async (tx) => ({
+    before: await countReads(tx),
+    outcomes: await makeUploads(tx, uploads, { allowance: UNLIMITED, isPatient: false }),
+    after: await countReads(tx),
+  }));
+  expect(after.scanned - before.scanned).toBe(0);
+  // Each document is read by the check of its job's reference.
+  expect(after.fetched - before.fetched).toBeLessThanOrEqual(2 * uploads.length);
+});
 
 test.each(STATISTICS)(
   "promotion finds due jobs by index among many deferred ones, with statistics %s",

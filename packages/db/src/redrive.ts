@@ -5,7 +5,7 @@ import { isTerminal, STATES, type Stage, type State } from "./pipeline.ts";
 import type { Database } from "./database.ts";
 import { maybeOne, type Queryable } from "./queryable.ts";
 import { JOB_COLUMNS, jobRow, type JobRow } from "./rows.ts";
-import { requireRoom, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
+import { createRecounter, requireRoom, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
 import { documentLockKey, lockDocument } from "./uploads.ts";
 
 const RETRYABLE_BY_HAND: readonly State[] = ["deadletter", "cancelled", "retryable"];
@@ -31,7 +31,7 @@ export function retryJobWithin(
   allowance: UploadAllowance,
 ): Promise<JobRow> {
   const { user_id } = request;
-  return withFreshCount(database, { user_id, maxInFlight: allowance.maxInFlight }, () =>
+  return withFreshCount(createRecounter(database), { user_id, maxInFlight: allowance.maxInFlight }, () =>
     database.transaction(async (tx) => {
       const { from_state, ...job } = await retry(tx, request);
       if (isTerminal(from_state)) await requireRoom(tx, user_id, allowance);

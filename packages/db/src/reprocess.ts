@@ -8,7 +8,7 @@ import { lockOwnDocument } from "./own-document.ts";
 import { maybeOne, one, type Queryable } from "./queryable.ts";
 import { NEEDS_UPLOAD, uploadAgain } from "./redrive.ts";
 import { JOB_COLUMNS, jobRow, type JobRow } from "./rows.ts";
-import { countReprocessing, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
+import { countReprocessing, createRecounter, withFreshCount, type UploadAllowance } from "./upload-counts.ts";
 import { restoreFile } from "./verified-file.ts";
 
 /** Where reprocessing may begin: a stage, or the status that it starts from. */
@@ -62,7 +62,7 @@ export function reprocessDocumentWithin(
   allowance: UploadAllowance,
 ): Promise<JobRow> {
   const { user_id } = request;
-  return withFreshCount(database, { user_id, maxInFlight: allowance.maxInFlight }, () =>
+  return withFreshCount(createRecounter(database), { user_id, maxInFlight: allowance.maxInFlight }, () =>
     database.transaction(async (tx) => {
       const job = await reprocessDocument(tx, request);
       await countReprocessing(tx, user_id, allowance);

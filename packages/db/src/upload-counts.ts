@@ -43,7 +43,7 @@ export async function countReprocessing(tx: Queryable, userId: string, allowance
     z.object({ is_permitted: z.boolean() }),
     `with today as (select (now() at time zone 'utc')::date as day), counted as (
        update ${tx.schema}.upload_counts c
-       set day = t.day, day_count = case when c.day = t.day then c.day_count + 1 else 1 end
+       set day = greatest(c.day, t.day), day_count = case when c.day >= t.day then c.day_count + 1 else 1 end
        from today t where c.user_id = $1
        returning c.day_count, c.active_at_most
      ), ${permit(tx.schema, { perDay: "$2", inFlight: "$3" })}
@@ -70,7 +70,7 @@ export async function requireRoom(tx: Queryable, userId: string, allowance: Uplo
  * is not lowered when a job ends.
  */
 export async function withFreshCount<T>(
-  database: Database,
+  countAnew: Recounter,
   input: { user_id: string; maxInFlight: number },
   work: () => Promise<T>,
 ): Promise<T> {
@@ -80,13 +80,28 @@ export async function withFreshCount<T>(
     } catch (error) {
       const isInFlight = error instanceof AppError && error.code === "uploads_in_flight_limit";
       if (!isInFlight || attempt === MAX_ATTEMPTS) throw error;
-      if ((await recount(database, input.user_id)) >= input.maxInFlight) throw error;
+      if ((await countAnew(input.user_id)) >= input.maxInFlight) throw error;
     }
   }
 }
 
 /** Others may take what a new count found, and their jobs end again. */
 const MAX_ATTEMPTS = 3;
+
+/** Counts a user's jobs that are not at their end anew. */
+export type Recounter = (userId: string) => Promise<number>;
+
+/** Those who ask while a user is being counted get that count, so that many refusals at once cost one. */
+export function createRecounter(database: Database): Recounter {
+  const counting = new Map<string, Promise<number>>();
+  return (userId) => {
+    const known = counting.get(userId);
+    if (known) return known;
+    const counted = recount(database, userId).finally(() => counting.delete(userId));
+    counting.set(userId, counted);
+    return counted;
+  };
+}
 
 /**
  * Counts the user's jobs that are not at their end, from the oldest that was under way at the last count; nobody begins one

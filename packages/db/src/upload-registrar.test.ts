@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
+import { AppError } from "@pipeline/runtime";
 import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
 import type { Database } from "./database.ts";
+import { deleteDocument } from "./delete-document.ts";
 import { getDocument } from "./documents.ts";
 import {
   createQueuedJob,
@@ -113,25 +115,49 @@ test("a promise that the database refuses fails alone", async () => {
   expect(outcomesOf(settled)).toEqual(["made", "database_error", "made"]);
 });
 
-test("a document that was inserted by hand, without a job, is found and not made again", async () => {
+test("what was committed though its reply was lost is found when it is asked for again", async () => {
+  const promises = promisesOf(randomUUID(), 3);
+  const database: Database = {
+    ...opened.database,
+    many: async (...statement) => {
+      await opened.database.many(...statement);
+      throw new AppError({ kind: "transient", code: "database_unavailable", message: "The reply was lost." });
+    },
+  };
+  expect(new Set(outcomesOf(await registerAll(promises, UNLIMITED, database)))).toEqual(
+    new Set(["database_unavailable"]),
+  );
+  const again = promises.map((promise) => ({ ...promise, job_id: randomUUID() }));
+  const settled = await registerAll(again);
+  expect(outcomesOf(settled)).toEqual(["duplicate", "duplicate", "duplicate"]);
+  for (const [index, each] of settled.entries()) {
+    expect(each).toMatchObject({ value: { job: { job_id: promises[index]?.job_id } } });
+  }
+  expect(await readUploadUsage(opened.database, promises[0]?.user_id ?? "")).toMatchObject({ in_flight: 3, today: 3 });
+});
+
+test("a transaction whose clock is of the day before takes nothing from the new day's count", async () => {
+  const user_id = randomUUID();
+  await registerAll(promisesOf(user_id, 3));
+  await opened.database.run("update upload_pipeline.upload_counts set day = day + 1 where user_id = $1", [user_id]);
+  const settled = await registerAll(promisesOf(user_id, 2), { maxPerDay: 4, maxInFlight: 100 });
+  expect(outcomesOf(settled)).toEqual(["made", "daily_upload_limit"]);
+  await opened.database.run("update upload_pipeline.upload_counts set day = day - 1 where user_id = $1", [user_id]);
+  expect(await readUploadUsage(opened.database, user_id)).toMatchObject({ today: 4 });
+});
+
+test("a document that was inserted by hand, with an id of its own, is found and not made again", async () => {
   const promise = uploadPromise();
+  const document_id = randomUUID();
   await opened.database.run(
     `insert into upload_pipeline.documents (document_id, user_id, filename, mime, bytes_len, file_sha256, raw_path)
      values ($1, $2, 'a.txt', 'text/plain', 12, $3, 'somewhere')`,
-    [promise.document_id, promise.user_id, promise.file_sha256],
+    [document_id, promise.user_id, promise.file_sha256],
   );
-  expect(outcomesOf(await registerAll([promise]))).toEqual(["made"]);
-  expect(await readJob(opened.database, promise.job_id)).toMatchObject({ state: "waiting", generation: 1 });
+  expect(await registerAll([promise])).toMatchObject([{ value: { duplicate: false, job: { document_id } } }]);
+  const again = [{ ...promise, job_id: randomUUID() }];
+  expect(outcomesOf(await registerAll(again, { maxPerDay: 1, maxInFlight: 1 }))).toEqual(["duplicate"]);
 });
-
-/** Until `work` is done, somebody else has the count of the user's uploads locked. */
-async function whileLocked(user_id: string, work: () => Promise<void>): Promise<void> {
-  await registerAll(promisesOf(user_id, 1));
-  await opened.openAnother().transaction(async (tx) => {
-    await tx.run("select from upload_pipeline.upload_counts where user_id = $1 for no key update", [user_id]);
-    await work();
-  });
-}
 
 test("while the database does not answer, uploads beyond those that may wait are turned away at once", async () => {
   const answering = Promise.withResolvers<void>();
@@ -153,19 +179,49 @@ test("while the database does not answer, uploads beyond those that may wait are
   expect(new Set(outcomesOf(await Promise.allSettled([first, ...later.slice(0, 300)])))).toEqual(new Set(["made"]));
 });
 
+/** Until `work` is done, somebody else has the count of the user's uploads locked. */
+async function whileLocked(user_id: string, work: () => Promise<void>): Promise<void> {
+  await registerAll(promisesOf(user_id, 1));
+  await opened.openAnother().transaction(async (tx) => {
+    await tx.run("select from upload_pipeline.upload_counts where user_id = $1 for no key update", [user_id]);
+    await work();
+  });
+}
+
 describe.skipIf(!hasParallelConnections())("beside others: needs several connections", () => {
-  it("a user whose uploads are counted elsewhere waits, and the others do not", async () => {
+  it("a user whose uploads are counted elsewhere waits, without a connection, and the others do not", async () => {
     const [locked, free] = [randomUUID(), randomUUID()];
+    const { database, statements } = watched(opened.database);
+    const registrar = createUploadRegistrar(database, UNLIMITED);
     let waiting: Promise<string[]> | undefined;
     await whileLocked(locked, async () => {
-      const registrar = createUploadRegistrar(opened.database, UNLIMITED);
-      const [own, ...others] = [...promisesOf(locked, 1), ...promisesOf(free, 3)].map((promise) =>
-        registrar.register(promise),
-      );
+      const own = promisesOf(locked, 20).map((promise) => registrar.register(promise));
+      waiting = Promise.allSettled(own).then(outcomesOf);
+      const others = promisesOf(free, 3).map((promise) => registrar.register(promise));
       expect(outcomesOf(await Promise.allSettled(others))).toEqual(["made", "made", "made"]);
-      waiting = Promise.allSettled(own === undefined ? [] : [own]).then(outcomesOf);
+      // They were made by the first one; it waited for nobody.
+      expect(statements).toHaveLength(1);
+      expect(opened.database.connections()).toMatchObject({ in_use: 0, waiting: 0 });
     });
-    expect(await waiting).toEqual(["made"]);
+    expect(new Set(await waiting)).toEqual(new Set(["made"]));
+  });
+
+  it("a new user who is counted first by a transaction that stays open waits, and the others do not", async () => {
+    const [blocked, free] = [randomUUID(), randomUUID()];
+    let waiting: Promise<string[]> | undefined;
+    await opened.openAnother().transaction(async (tx) => {
+      await tx.run(
+        `insert into upload_pipeline.upload_counts (user_id, day, day_count, active_at_most, active_since)
+         values ($1, current_date, 0, 0, now())`,
+        [blocked],
+      );
+      const registrar = createUploadRegistrar(opened.database, UNLIMITED);
+      const own = promisesOf(blocked, 3).map((promise) => registrar.register(promise));
+      waiting = Promise.allSettled(own).then(outcomesOf);
+      const others = promisesOf(free, 3).map((promise) => registrar.register(promise));
+      expect(outcomesOf(await Promise.allSettled(others))).toEqual(["made", "made", "made"]);
+    });
+    expect(await waiting).toEqual(["made", "made", "made"]);
   });
 
   it("whoever waits in vain is told to ask again, and left nothing", async () => {
@@ -174,6 +230,41 @@ describe.skipIf(!hasParallelConnections())("beside others: needs several connect
       expect(outcomesOf(await registerAll(promisesOf(user_id, 2)))).toEqual(["database_conflict", "database_conflict"]);
     });
     expect(await readUploadUsage(opened.database, user_id)).toMatchObject({ in_flight: 1, today: 1 });
+  });
+
+  it("a statement that hangs keeps those that come later no longer than half a second", async () => {
+    const hanging = Promise.withResolvers<never>();
+    let calls = 0;
+    const database: Database = {
+      ...opened.database,
+      many: async (...statement) => {
+        calls += 1;
+        if (calls === 1) await hanging.promise;
+        return opened.database.many(...statement);
+      },
+    };
+    const registrar = createUploadRegistrar(database, UNLIMITED);
+    const hung = registrar.register(uploadPromise());
+    await setImmediate();
+    expect((await registrar.register(uploadPromise())).duplicate).toBe(false);
+    hanging.reject(new AppError({ kind: "transient", code: "database_unavailable", message: "Hung." }));
+    await expect(hung).rejects.toMatchObject({ code: "database_unavailable" });
+    expect((await registrar.register(uploadPromise())).duplicate).toBe(false);
+  });
+
+  it("a file whose document is being deleted is made anew behind the deletion", async () => {
+    const promise = uploadPromise();
+    await registerAll([promise]);
+    let waiting: Promise<string[]> | undefined;
+    await opened.openAnother().transaction(async (tx) => {
+      await deleteDocument(tx, promise);
+      const settled = registerAll([{ ...promise, job_id: randomUUID() }]).then(outcomesOf);
+      waiting = settled;
+      // It has seen the document that is going.
+      await expect.poll(() => opened.database.connections().in_use, { interval: 5, timeout: 10_000 }).toBe(1);
+    });
+    expect(await waiting).toEqual(["made"]);
+    expect(await getDocument(opened.database, promise)).toMatchObject({ state: "waiting" });
   });
 
   it("several processes together let exactly as many through as the limit has", async () => {

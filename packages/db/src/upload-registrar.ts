@@ -1,15 +1,17 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { AppError, isRetryable, toAppError } from "@pipeline/runtime";
 import type { Database } from "./database.ts";
 import { uploadRefused } from "./errors.ts";
 import { createGroupCommit } from "./group-commit.ts";
-import { makeUpload, makeUploads, type UploadOutcome } from "./make-uploads.ts";
-import { type UploadAllowance, withFreshCount } from "./upload-counts.ts";
+import { makeUploads, type UploadOutcome } from "./make-uploads.ts";
+import { createRecounter, type UploadAllowance, withFreshCount } from "./upload-counts.ts";
 import { registerAgain, type RegisteredUpload, type UploadPromise } from "./uploads.ts";
 
 export interface UploadRegistrar {
   /**
    * The document and its job, made together or found, within what the user may have. The same upload many times at once makes
    * one job. Throws rate_limited `daily_upload_limit` and `uploads_in_flight_limit`; what has a job already is never refused.
+   * Throws transient `database_conflict` where somebody kept it from being decided for 2 s.
    */
   register(upload: UploadPromise): Promise<RegisteredUpload>;
 }
@@ -18,36 +20,68 @@ export interface UploadRegistrar {
 const LARGEST_BATCH = 100;
 /** Those beyond would wait longer than for the next few statements. */
 const MOST_WAITING = 300;
+/** As long as a reprocessing of the same user, say, may keep uploads waiting. */
+const PATIENCE_MS = 2_000;
+const RETRY_MS = 20;
 
 /**
  * Uploads that come in while others are being committed are committed together: most of what one costs the server is its
- * statement and its commit. One whose user is counted elsewhere at that moment is no hindrance to the others; it waits alone.
+ * statement and its commit. One that somebody else's transaction is in the way of leaves the group and comes back a moment
+ * later: it holds neither the others nor a connection meanwhile.
  */
 export function createUploadRegistrar(database: Database, allowance: UploadAllowance): UploadRegistrar {
   const make = createGroupCommit<UploadPromise, UploadOutcome>({
     commit: (uploads) => makeUploads(database, uploads, { allowance, isPatient: false }),
     keyOf: ({ document_id }) => document_id,
-    isOfOne: (error) => !isRetryable(toAppError(error)),
+    isOfOne: isInTheWay,
     largest: LARGEST_BATCH,
     mostWaiting: MOST_WAITING,
   });
-  const makeAlone = (upload: UploadPromise): Promise<UploadOutcome> =>
-    makeUpload(database, upload, { allowance, isPatient: true });
-  const attempt = async (upload: UploadPromise): Promise<RegisteredUpload> => {
-    const together = await make(upload).catch(busyAfterConflict);
-    const result = together.outcome === "busy" ? await makeAlone(upload) : together;
-    if (result.outcome === "made") return result.made;
-    if (result.outcome === "daily" || result.outcome === "in_flight") throw uploadRefused(result.outcome);
-    return database.transaction((tx) => registerAgain(tx, upload, allowance));
+  const recount = createRecounter(database);
+
+  /** Undefined: it could not be decided now. */
+  const attempt = async (upload: UploadPromise): Promise<RegisteredUpload | undefined> => {
+    const result = await make(upload);
+    switch (result.outcome) {
+      case "made":
+        return result.made;
+      case "daily":
+      case "in_flight":
+        throw uploadRefused(result.outcome);
+      case "known":
+        return database.transaction((tx) => registerAgain(tx, upload, allowance));
+      case "busy":
+        return undefined;
+    }
+  };
+  const attemptPatiently = async (upload: UploadPromise): Promise<RegisteredUpload> => {
+    const until = performance.now() + PATIENCE_MS;
+    for (;;) {
+      const registered = await attempt(upload).catch((error: unknown) => {
+        if (!isConflict(error)) throw error;
+      });
+      if (registered) return registered;
+      if (performance.now() > until) throw undecided();
+      await delay(RETRY_MS);
+    }
   };
   return {
     register: (upload) =>
-      withFreshCount(database, { user_id: upload.user_id, maxInFlight: allowance.maxInFlight }, () => attempt(upload)),
+      withFreshCount(recount, { user_id: upload.user_id, maxInFlight: allowance.maxInFlight }, () =>
+        attemptPatiently(upload),
+      ),
   };
 }
 
-/** Whoever was in the way of one upload was not in that of the others. */
-function busyAfterConflict(error: unknown): UploadOutcome {
-  if (error instanceof AppError && error.code === "database_conflict") return { outcome: "busy" };
-  throw error;
+/** One of them is wrong, or waited for what another transaction has not committed. */
+function isInTheWay(error: unknown): boolean {
+  return isConflict(error) || !isRetryable(toAppError(error));
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof AppError && error.code === "database_conflict";
+}
+
+function undecided(): AppError {
+  return new AppError({ kind: "transient", code: "database_conflict", message: "The database asked to try again." });
 }

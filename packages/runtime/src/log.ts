@@ -30,26 +30,35 @@ export function createLogger(options: LogOptions): Logger {
 }
 
 /**
- * Lines are written together, at least ten times a second: one alone wakes a thread, which is a third of what a small request
- * costs. One that warns leaves at once, with those before it; so do all at the end of the process, unless it is killed.
+ * Lines are written together, ten times a second: one alone wakes a thread, which is a third of what a small request costs.
+ * Those from a warning on wait for nothing but a block that is being written. All are written before the process ends, unless
+ * it is killed.
  */
 function standardOutput(): DestinationStream & { lastLevel: number; flushSync: () => void } {
-  const output = destination({ dest: 1, minLength: GATHERED_BYTES, periodicFlush: GATHER_MS });
+  const output = destination({ dest: 1, minLength: GATHERED_BYTES });
+  let timer: NodeJS.Timeout | undefined;
+  const flush = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    output.flush();
+  };
   return {
     // Asks pino to say which level the line has.
     [Symbol.for("pino.metadata")]: true,
     lastLevel: 0,
     write(line) {
       output.write(line);
-      if (this.lastLevel >= WARN) output.flush();
+      if (this.lastLevel === WARN || this.lastLevel === ERROR) flush();
+      else timer ??= setTimeout(flush, GATHER_MS).unref();
     },
-    // Which pino calls behind a fatal line.
+    // Which pino calls behind a fatal line, after which the process ends.
     flushSync: () => output.flushSync(),
   };
 }
 
-/** pino's number of the level. */
+/** pino's numbers of the levels. */
 const WARN = 40;
+const ERROR = 50;
 const GATHERED_BYTES = 4_096;
 const GATHER_MS = 100;
 

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
@@ -33,7 +34,8 @@ export interface OwnServer {
 /** Starts Postgres with these settings (`name=value`). */
 export async function startOwnServer(settings: readonly string[] = []): Promise<OwnServer> {
   const container = await postgresContainer()
-    // The engine may choose another port at each start.
+    // The engine publishes the port on every interface, and may choose another one at each start.
+    .withPassword(randomUUID())
     .withExposedPorts({ container: 5432, host: await findFreePort() })
     .withCommand(["postgres", ...["listen_addresses=*", ...settings].flatMap((setting) => ["-c", setting])])
     .start();
