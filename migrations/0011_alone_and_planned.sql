@@ -164,7 +164,8 @@ begin
   values (for_user, (now() at time zone 'utc')::date, 1, 1, now())
   on conflict (user_id) do update set
     -- the clock of a transaction that waited may be of the day before
-    day = greatest(c.day, excluded.day), day_count = case when c.day >= excluded.day then c.day_count + 1 else 1 end,
+    day = case when c.day = excluded.day + 1 then c.day else excluded.day end,
+    day_count = case when c.day in (excluded.day, excluded.day + 1) then c.day_count + 1 else 1 end,
     active_at_most = c.active_at_most + 1, active_since = least(c.active_since, excluded.active_since)
   returning c.day_count, c.active_at_most into counted;
   if counted.day_count > per_day then return refuse_upload('daily'); end if;
@@ -245,7 +246,7 @@ begin
         when r.of_day <= r.of_flight then 'daily' else 'in_flight' end as outcome
     from fresh f join upload_counts c on c.user_id = f.user_id
     cross join lateral (
-      select per_day - case when c.day >= today then c.day_count else 0 end as of_day,
+      select per_day - case when c.day in (today, today + 1) then c.day_count else 0 end as of_day,
         in_flight - c.active_at_most as of_flight
     ) r
   ), promised as (
@@ -260,7 +261,8 @@ begin
     select j.* from judged j join promised p on p.document_id = j.document_id
   ), recounted as (
     update upload_counts c
-    set day = greatest(c.day, today), day_count = case when c.day >= today then c.day_count else 0 end + m.made_count,
+    set day = case when c.day = today + 1 then c.day else today end,
+        day_count = case when c.day in (today, today + 1) then c.day_count else 0 end + m.made_count,
         active_at_most = c.active_at_most + m.made_count, active_since = least(c.active_since, now())
     from (select user_id, count(*)::integer as made_count from made group by user_id) m
     where c.user_id = m.user_id

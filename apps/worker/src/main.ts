@@ -19,6 +19,7 @@ import { loadWorkerConfig, type WorkerConfig } from "./config.ts";
 import { createParser } from "./create-parser.ts";
 import { endWhenDead } from "./end-when-dead.ts";
 import { openHealthPort } from "./health/open-health-port.ts";
+import { loadStages } from "./load-stages.ts";
 import { createWorker } from "./worker.ts";
 
 /** For what is in hand; the rest is given back. */
@@ -74,4 +75,6 @@ async function work({ environment, options, build }: WorkerConfig, closeWith: Cl
   await worker.start();
   const { concurrency } = options;
   log.info({ schema: database.schemaName, schema_version: schemaVersion, concurrency }, "worker started");
+  // One that cannot have them ends, as one that cannot start.
+  await loadStages();
 }

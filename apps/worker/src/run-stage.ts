@@ -3,6 +3,7 @@ import { holdJob } from "@pipeline/db";
 import type { Logger } from "@pipeline/runtime";
 import { LostClaim } from "./abort-reasons.ts";
 import { commitStage } from "./commit-stage.ts";
+import { loadStages } from "./load-stages.ts";
 import { createPatientReads } from "./patient-reads.ts";
 import { createProgressReporter, type ProgressReporter } from "./progress-reporter.ts";
 import { retryDatabase } from "./retry-database.ts";
@@ -25,9 +26,8 @@ export async function runStage(job: Claim, definition: StageDefinition, run: Job
   });
   const outcome = await runBounded(
     async (signal) => {
-      // With the first job: the tokeniser alone would make every start a fifth longer.
-      const { STAGE_HANDLERS } = await import("./stages/index.ts");
-      return STAGE_HANDLERS[stage](job, buildContext({ job, run, signal, log, progress }));
+      const handlers = await loadStages();
+      return handlers[stage](job, buildContext({ job, run, signal, log, progress }));
     },
     { stage, deadlineMs: deadlineOf(definition, run), signal: run.claimOver.signal },
   );

@@ -28,7 +28,7 @@ export function createCheckpointBatcher(database: Queryable): CheckpointBatcher 
       // The answer names jobs only, so a stale claim of the same job would seem to have moved.
       keyOf: ({ job_id }) => job_id,
       // A refused statement is one entry's fault; an absent database concerns them all.
-      isOfOne: (error) => !isRetryable(toAppError(error)),
+      isOfSome: (error) => !isRetryable(toAppError(error)),
       largest: LARGEST_BATCH,
       secondFrom: SECOND_FLUSH_FROM,
     }),

@@ -43,7 +43,8 @@ export async function countReprocessing(tx: Queryable, userId: string, allowance
     z.object({ is_permitted: z.boolean() }),
     `with today as (select (now() at time zone 'utc')::date as day), counted as (
        update ${tx.schema}.upload_counts c
-       set day = greatest(c.day, t.day), day_count = case when c.day >= t.day then c.day_count + 1 else 1 end
+       set day = case when c.day = t.day + 1 then c.day else t.day end,
+         day_count = case when c.day in (t.day, t.day + 1) then c.day_count + 1 else 1 end
        from today t where c.user_id = $1
        returning c.day_count, c.active_at_most
      ), ${permit(tx.schema, { perDay: "$2", inFlight: "$3" })}

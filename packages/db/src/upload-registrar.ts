@@ -5,7 +5,7 @@ import { uploadRefused } from "./errors.ts";
 import { createGroupCommit } from "./group-commit.ts";
 import { makeUploads, type UploadOutcome } from "./make-uploads.ts";
 import { createRecounter, type UploadAllowance, withFreshCount } from "./upload-counts.ts";
-import { registerAgain, type RegisteredUpload, type UploadPromise } from "./uploads.ts";
+import { findDuplicate, registerAgain, type RegisteredUpload, type UploadPromise } from "./uploads.ts";
 
 export interface UploadRegistrar {
   /**
@@ -23,6 +23,8 @@ const MOST_WAITING = 300;
 /** As long as a reprocessing of the same user, say, may keep uploads waiting. */
 const PATIENCE_MS = 2_000;
 const RETRY_MS = 20;
+/** How long a new job of a failed file waits for the user's count with a connection in hand. */
+const LOCK_MS = 300;
 
 /**
  * Uploads that come in while others are being committed are committed together: most of what one costs the server is its
@@ -33,12 +35,17 @@ export function createUploadRegistrar(database: Database, allowance: UploadAllow
   const make = createGroupCommit<UploadPromise, UploadOutcome>({
     commit: (uploads) => makeUploads(database, uploads, { allowance, isPatient: false }),
     keyOf: ({ document_id }) => document_id,
-    isOfOne: isInTheWay,
+    isOfSome: isInTheWay,
     largest: LARGEST_BATCH,
     mostWaiting: MOST_WAITING,
   });
   const recount = createRecounter(database);
 
+  const again = (upload: UploadPromise): Promise<RegisteredUpload> =>
+    database.transaction(async (tx) => {
+      await tx.run(`set local lock_timeout = '${LOCK_MS}ms'`);
+      return registerAgain(tx, upload, allowance);
+    });
   /** Undefined: it could not be decided now. */
   const attempt = async (upload: UploadPromise): Promise<RegisteredUpload | undefined> => {
     const result = await make(upload);
@@ -49,27 +56,25 @@ export function createUploadRegistrar(database: Database, allowance: UploadAllow
       case "in_flight":
         throw uploadRefused(result.outcome);
       case "known":
-        return database.transaction((tx) => registerAgain(tx, upload, allowance));
+        return (await findDuplicate(database, upload)) ?? again(upload);
       case "busy":
         return undefined;
     }
   };
-  const attemptPatiently = async (upload: UploadPromise): Promise<RegisteredUpload> => {
-    const until = performance.now() + PATIENCE_MS;
-    for (;;) {
-      const registered = await attempt(upload).catch((error: unknown) => {
-        if (!isConflict(error)) throw error;
-      });
-      if (registered) return registered;
-      if (performance.now() > until) throw undecided();
-      await delay(RETRY_MS);
-    }
-  };
+  const attemptCounted = ({ user_id, ...upload }: UploadPromise): Promise<RegisteredUpload | undefined> =>
+    withFreshCount(recount, { user_id, maxInFlight: allowance.maxInFlight }, () => attempt({ user_id, ...upload }));
   return {
-    register: (upload) =>
-      withFreshCount(recount, { user_id: upload.user_id, maxInFlight: allowance.maxInFlight }, () =>
-        attemptPatiently(upload),
-      ),
+    register: async (upload) => {
+      const until = performance.now() + PATIENCE_MS;
+      for (;;) {
+        const registered = await attemptCounted(upload).catch((error: unknown) => {
+          if (!isConflict(error) || performance.now() > until) throw error;
+        });
+        if (registered) return registered;
+        if (performance.now() > until) throw undecided();
+        await delay(RETRY_MS);
+      }
+    },
   };
 }
 

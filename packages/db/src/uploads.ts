@@ -70,9 +70,7 @@ export async function registerAgain(
   // Deleted between the two statements.
   if (!document) throw new AppError({ kind: "transient", code: "database_conflict", message: "Ask again." });
   const latest = await findLatestJob(tx, document.document_id);
-  if (latest && (latest.state === "done" || !isTerminal(latest.state))) {
-    return { document, job: latest, duplicate: true, replaced_path: null };
-  }
+  if (latest && isEnough(latest)) return { document, job: latest, duplicate: true, replaced_path: null };
   await countUpload(tx, upload.user_id, allowance);
   await dropGenerations(tx, { document_id: document.document_id, source: null });
   const replaced_path = replacedPath(document, upload);
@@ -80,6 +78,17 @@ export async function registerAgain(
   const promised = await startGeneration(tx, document, { upload, latest });
   const job = await insertJob(tx, upload, promised);
   return { document: promised.document, job, duplicate: false, replaced_path };
+}
+
+/** The document of the file with its job where that is under way or done, as it is for most files that are promised again. */
+export async function findDuplicate(db: Queryable, upload: UploadPromise): Promise<RegisteredUpload | undefined> {
+  const document = await findDocument(db, upload);
+  const job = document && (await findLatestJob(db, document.document_id));
+  return job && isEnough(job) ? { document, job, duplicate: true, replaced_path: null } : undefined;
+}
+
+function isEnough({ state }: JobRow): boolean {
+  return state === "done" || !isTerminal(state);
 }
 
 /** A document that search sees keeps its file until the new one is complete. */

@@ -43,7 +43,10 @@ export function createOpenAiEmbedder(input: OpenAiEmbedderInput): Embedder {
     async embed(texts, options) {
       options.signal?.throwIfAborted();
       if (texts.length === 0) return { vectors: [], total_tokens: 0 };
-      client ??= openClient(input);
+      client ??= openClient(input).catch((error: unknown) => {
+        client = undefined;
+        throw error;
+      });
       const answer = await (await client).request(model, { texts, ...options });
       return readAnswer(answer, texts.length);
     },

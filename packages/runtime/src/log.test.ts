@@ -81,6 +81,11 @@ test.each([
 test.each([
   ["a line arrives by itself", 'log.info("one");', ["one"]],
   ["one that warns takes those before it along", 'log.info("one"); log.warn("two"); for (;;);', ["one", "two"]],
+  [
+    "several that warn at once all arrive",
+    'log.warn("one"); log.warn("two"); log.warn("three");',
+    ["one", "two", "three"],
+  ],
 ])("%s, while the process goes on", async (_what, script, expected) => {
   const child = startLogging(`${script} setInterval(() => undefined, 1_000);`);
   let lines = "";

@@ -37,11 +37,19 @@ export function createLogger(options: LogOptions): Logger {
 function standardOutput(): DestinationStream & { lastLevel: number; flushSync: () => void } {
   const output = destination({ dest: 1, minLength: GATHERED_BYTES });
   let timer: NodeJS.Timeout | undefined;
+  let isDue = false;
   const flush = (): void => {
     clearTimeout(timer);
     timer = undefined;
+    isDue = true;
     output.flush();
   };
+  // While a block is being written a flush does nothing; this is its end.
+  output.on("drain", () => {
+    if (!isDue) return;
+    isDue = false;
+    output.flush();
+  });
   return {
     // Asks pino to say which level the line has.
     [Symbol.for("pino.metadata")]: true,

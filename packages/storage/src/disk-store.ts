@@ -52,16 +52,16 @@ export function createDiskStore(options: DiskStoreOptions): DiskStore {
   const secret = encodeUploadSecret(options.secret);
   const layout = openLayout(options.directory);
   // The server for the protocol is loaded with the first such upload: it holds up no start, and workers never need it.
+  let receiver: ResumableReceiver | undefined;
   const openReceiver = async (): Promise<ResumableReceiver> => {
     const { createResumableReceiver } = await import("./receive-resumable.ts");
-    return createResumableReceiver({ layout, secret, publicUrl: options.publicUrl });
+    return (receiver ??= createResumableReceiver({ layout, secret, publicUrl: options.publicUrl }));
   };
-  let receiver: Promise<ResumableReceiver> | undefined;
   return {
     kind: "disk",
     signUpload: (input) => signUploadLink(input, { publicUrl: options.publicUrl(), secret }),
     receiveUpload: (request) => receiveUpload(request, { layout, secret }),
-    admitResumable: async (exchange) => (await (receiver ??= openReceiver())).admit(exchange),
+    admitResumable: async (exchange) => (await openReceiver()).admit(exchange),
     signDownload: (key, download) => signDownload(key, { ...download, publicUrl: options.publicUrl(), secret }),
     openDownload: (link) => openDownload(link, { layout, secret }),
     stat: (key) => statObject(layout, key),
