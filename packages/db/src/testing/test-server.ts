@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import type { StartedPostgreSqlContainer } from "@testcontainers/postgresql";
 import { getContainerRuntimeClient } from "testcontainers";
 import { Client } from "pg";
@@ -34,7 +35,8 @@ export async function startTestServer(templateFile: string): Promise<StartedServ
 }
 
 /** A busy engine has answered that it does not know the image, and knew it a moment later. */
-const START_ATTEMPTS = 3;
+const START_ATTEMPTS = 5;
+const START_PAUSE_MS = 2_000;
 
 /** Undefined where the engine answers but cannot get or run the image: offline, or without rights. */
 async function startContainer(): Promise<StartedPostgreSqlContainer | undefined> {
@@ -43,6 +45,7 @@ async function startContainer(): Promise<StartedPostgreSqlContainer | undefined>
       return await postgresContainer().start();
     } catch (error) {
       process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+      if (attempt < START_ATTEMPTS && isPostgresRequired()) await delay(START_PAUSE_MS);
     }
   }
   return undefined;
