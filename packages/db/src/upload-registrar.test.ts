@@ -3,6 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { AppError } from "@pipeline/runtime";
 import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
 import type { Database } from "./database.ts";
+import { cancelJob } from "./cancel.ts";
 import { deleteDocument } from "./delete-document.ts";
 import { getDocument } from "./documents.ts";
 import {
@@ -252,15 +253,16 @@ describe.skipIf(!hasParallelConnections())("beside others: needs several connect
     expect((await registrar.register(uploadPromise())).duplicate).toBe(false);
   });
 
-  it("a file whose document is being deleted is made anew behind the deletion", async () => {
+  it("a file whose job has failed and whose document is being deleted is made anew behind the deletion", async () => {
     const promise = uploadPromise();
     await registerAll([promise]);
+    await cancelJob(opened.database, promise);
     let waiting: Promise<string[]> | undefined;
     await opened.openAnother().transaction(async (tx) => {
       await deleteDocument(tx, promise);
       const settled = registerAll([{ ...promise, job_id: randomUUID() }]).then(outcomesOf);
       waiting = settled;
-      // It has seen the document that is going.
+      // It waits with the document in sight that is going.
       await expect.poll(() => opened.database.connections().in_use, { interval: 5, timeout: 10_000 }).toBe(1);
     });
     expect(await waiting).toEqual(["made"]);
