@@ -57,6 +57,8 @@ interface ModelJob {
   fence: number;
   retries: number;
   crashes: number;
+  /** Workers lost on a status, counted or not. */
+  losses: Partial<Record<Status, number>>;
   holder: string | undefined;
 }
 
@@ -118,7 +120,7 @@ async function create({ jobs }: World): Promise<void> {
   const { job } = await createUpload(opened.database);
   const { job_id, user_id, document_id } = job;
   const fresh = { status: "uploaded", state: "waiting", fence: 0, retries: 0, crashes: 0, holder: undefined } as const;
-  jobs.set(job_id, { ...fresh, user_id, document_id });
+  jobs.set(job_id, { ...fresh, losses: {}, user_id, document_id });
 }
 
 async function confirm({ jobs }: World, index: number): Promise<void> {
@@ -220,8 +222,13 @@ async function rescue({ jobs, workers }: World): Promise<void> {
   const rescued = await rescueJobs(opened.database, { maxCrashes: MAX_CRASHES });
   const orphans = [...jobs].filter(([, job]) => job.holder !== undefined && !alive.has(job.holder));
   expect(new Set(rescued.map(({ job_id }) => job_id))).toEqual(new Set(orphans.map(([id]) => id)));
+  const neighbours = new Map<string | undefined, number>();
+  for (const [, { holder }] of orphans) neighbours.set(holder, (neighbours.get(holder) ?? 0) + 1);
   for (const [, job] of orphans) {
-    job.crashes++;
+    const losses = job.losses[job.status] ?? 0;
+    const isAlone = neighbours.get(job.holder) === 1;
+    if (job.crashes + 1 < MAX_CRASHES || isAlone || losses >= 2 * (MAX_CRASHES - 1)) job.crashes++;
+    if (job.crashes < MAX_CRASHES) job.losses[job.status] = losses + 1;
     job.fence++;
     job.holder = undefined;
     job.state = job.crashes >= MAX_CRASHES ? "deadletter" : "queued";

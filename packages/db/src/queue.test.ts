@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, expect, it, test } from "vitest";
+import { cancelJob } from "./cancel.ts";
 import { advanceJobs, parkJob, releaseJob } from "./checkpoints.ts";
 import { claimJobs } from "./claims.ts";
 import { STAGES } from "./pipeline.ts";
@@ -289,6 +290,34 @@ test("a job that costs three workers on one stage is dead-lettered as poison", a
     last_error: { stage: "verify", code: "poison_job", retryable: false, at: expect.any(String) },
   });
   expect(await readHistory(opened.database, job.job_id)).toContain("deadlettered:uploaded");
+});
+
+test("the last loss counts only if the worker had nothing else in hand, but the fifth does whatever was beside it", async () => {
+  const { job } = await createQueuedJob(opened.database);
+  const setCrashes = (count: number) =>
+    opened.database.run("update upload_pipeline.upload_jobs set crash_count = $2 where job_id = $1", [
+      job.job_id,
+      count,
+    ]);
+  for (const state of ["queued", "queued", "queued", "queued", "deadletter"]) {
+    const neighbour = await createQueuedJob(opened.database);
+    const session_id = await createSession(opened.database);
+    // Who is no suspect is claimed along with others.
+    await setCrashes(0);
+    expect(await claimJobs(opened.database, { session_id, limit: 2 })).toHaveLength(2);
+    await setCrashes(2);
+    await expireSession(session_id);
+    const rescued = await rescueJobs(opened.database, { maxCrashes: 3 });
+    const expected = [
+      { job_id: job.job_id, state },
+      { job_id: neighbour.job.job_id, state: "queued" },
+    ];
+    expect(rescued).toHaveLength(2);
+    expect(rescued).toEqual(expect.arrayContaining(expected));
+    expect(await readJob(opened.database, job.job_id)).toMatchObject({ crash_count: state === "queued" ? 2 : 3 });
+    expect(await readJob(opened.database, neighbour.job.job_id)).toMatchObject({ crash_count: 1 });
+    await cancelJob(opened.database, { job_id: neighbour.job.job_id, correlation_id: "test" });
+  }
 });
 
 test("a job that kills its workers takes none of its neighbours with it", async () => {

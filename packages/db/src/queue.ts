@@ -51,7 +51,9 @@ export type RescuedJob = z.infer<typeof rescuedRow>;
 /**
  * Takes jobs back from workers that died, that ended without them, or that overran a stage's deadline; the raised fence
  * shuts the old holder out.
- * A job that cost `maxCrashes` workers on one stage is dead-lettered as `poison_job`. Lists of claims that are over go, too.
+ * A job that cost `maxCrashes` workers on one stage is dead-lettered as `poison_job`. Its last loss counts only if the worker
+ * had nothing else in hand, since that may have been what killed it; but however many were beside it, no job costs more than
+ * twice as many workers, less one. Lists of claims that are over go, too.
  */
 export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: number }): Promise<RescuedJob[]> {
   return db.many(
@@ -61,12 +63,14 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
     `with suspect as materialized (
        select j.job_id, j.fence, s.session_id is null or s.ended_at is not null or s.expires_at <= now() as is_orphan,
          -- a session that was ended is no crash: its process gave up what it could not account for
-         case when s.ended_at is null then 1 else 0 end as crashes
+         case when s.ended_at is not null then 0
+           when j.crash_count + 1 < $1 or not ${hasNeighbours(db.schema)} or ${countLosses(db.schema)} >= 2 * ($1 - 1) then 1
+           else 0 end as crashes
        from ${db.schema}.session_claims c
        left join ${db.schema}.worker_sessions s on s.session_id = c.session_id
        cross join lateral unnest(c.job_ids) as listed (job_id)
        cross join lateral (
-         select j.job_id, j.fence from ${db.schema}.upload_jobs j
+         select j.job_id, j.fence, j.status, j.crash_count from ${db.schema}.upload_jobs j
          where j.job_id = listed.job_id and j.state = 'working' and j.lease_session_id = c.session_id
            and (s.session_id is null or s.ended_at is not null or s.expires_at <= now() or j.lease_expires_at <= now())
          offset 0
@@ -103,6 +107,24 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
      select job_id, state from rescued`,
     [input.maxCrashes, input.limit ?? 1_000, STAGE_BY_STATUS],
   );
+}
+
+/** Whether the session of the claim `c` holds jobs beside `j`. */
+function hasNeighbours(schema: string): string {
+  return `exists (
+             select from ${schema}.session_claims own cross join lateral unnest(own.job_ids) as beside (job_id)
+             cross join lateral (
+               select from ${schema}.upload_jobs k
+               where k.job_id = beside.job_id and k.state = 'working' and k.lease_session_id = own.session_id
+               offset 0
+             ) held
+             where own.session_id = c.session_id and beside.job_id <> j.job_id)`;
+}
+
+/** How many workers `j` has cost on its stage, counted or not. */
+function countLosses(schema: string): string {
+  return `(select count(*) from ${schema}.events e
+             where e.job_id = j.job_id and e.status = j.status and e.type = 'rescued')`;
 }
 
 /** Deletes the lists of claims none of whose jobs is held by their session any more. */
