@@ -62,10 +62,7 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
     // claimed anew in between, pair the new claim with the old session and take it from a live worker.
     `with suspect as materialized (
        select j.job_id, j.fence, s.session_id is null or s.ended_at is not null or s.expires_at <= now() as is_orphan,
-         -- a session that was ended is no crash: its process gave up what it could not account for
-         case when s.ended_at is not null then 0
-           when j.crash_count + 1 < $1 or not ${hasNeighbours(db.schema)} or ${countLosses(db.schema)} >= 2 * ($1 - 1) then 1
-           else 0 end as crashes
+         ${crashesOf(db.schema)} as crashes
        from ${db.schema}.session_claims c
        left join ${db.schema}.worker_sessions s on s.session_id = c.session_id
        cross join lateral unnest(c.job_ids) as listed (job_id)
@@ -107,6 +104,14 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
      select job_id, state from rescued`,
     [input.maxCrashes, input.limit ?? 1_000, STAGE_BY_STATUS],
   );
+}
+
+/** How many crashes the loss of `j`, of the claim `c` and the session `s`, adds to those counted; $1 is too many. */
+function crashesOf(schema: string): string {
+  // A session that was ended is no crash: its process gave up what it could not account for.
+  return `case when s.ended_at is not null then 0
+           when j.crash_count + 1 < $1 or not ${hasNeighbours(schema)} or ${countLosses(schema)} >= 2 * ($1 - 1) then 1
+           else 0 end`;
 }
 
 /** Whether the session of the claim `c` holds jobs beside `j`. */
