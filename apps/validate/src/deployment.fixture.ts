@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Database } from "@pipeline/db";
-import { openTestDatabase } from "@pipeline/db/testing";
+import { findFreePort, openTestDatabase } from "@pipeline/db/testing";
 import { type OpenAi, startOpenAi } from "@pipeline/mocks";
 import { COMPILE_CACHE } from "@pipeline/runtime";
 import { expect, vi } from "vitest";
@@ -36,7 +35,7 @@ export async function startDeployment(): Promise<TestDeployment> {
   const databaseUrl = opened.url ?? "";
   const dataDirectory = await mkdtemp(join(tmpdir(), "validate-"));
   const openai = await startOpenAi();
-  const port = await freePort();
+  const port = await findFreePort();
   const url = `http://127.0.0.1:${port}`;
   const environment = {
     PATH: "/usr/bin:/bin",
@@ -92,14 +91,4 @@ async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> 
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill(signal);
   await once(child, "exit");
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("The server has no port.");
-  return address.port;
 }

@@ -61,8 +61,8 @@ export function createUploadRegistrar(database: Database, allowance: UploadAllow
         return undefined;
     }
   };
-  const attemptCounted = ({ user_id, ...upload }: UploadPromise): Promise<RegisteredUpload | undefined> =>
-    withFreshCount(recount, { user_id, maxInFlight: allowance.maxInFlight }, () => attempt({ user_id, ...upload }));
+  const attemptCounted = (upload: UploadPromise): Promise<RegisteredUpload | undefined> =>
+    withFreshCount(recount, { user_id: upload.user_id, maxInFlight: allowance.maxInFlight }, () => attempt(upload));
   return {
     register: async (upload) => {
       const until = performance.now() + PATIENCE_MS;

@@ -3,6 +3,7 @@ export * from "./database-switch.ts";
 export * from "./explain.ts";
 export * from "./factories.ts";
 export * from "./failpoint.ts";
+export * from "./find-free-port.ts";
 export * from "./intercept-statements.ts";
 export * from "./observe-job.ts";
 export * from "./pgbouncer.ts";

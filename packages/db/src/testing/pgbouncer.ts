@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { onServer } from "./test-server.ts";
+import { findFreePort } from "./find-free-port.ts";
 
 /** A PgBouncer of the test's own on loopback, in transaction mode and otherwise as it comes. */
 export interface PgBouncer {
@@ -88,16 +88,6 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = ${poolSize}
 `;
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("The server has no port.");
-  return address.port;
 }
 
 const PROBES = 200;

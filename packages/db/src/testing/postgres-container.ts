@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { PostgreSqlContainer } from "@testcontainers/postgresql";
 import { getContainerRuntimeClient, Wait } from "testcontainers";
+import { findFreePort } from "./find-free-port.ts";
 
 const IMAGE = "pgvector/pgvector:pg17";
 
@@ -54,15 +53,4 @@ export async function startOwnServer(settings: readonly string[] = []): Promise<
       await container.stop();
     },
   };
-}
-
-/** A port that was free a moment ago. */
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("The server has no port.");
-  return address.port;
 }
