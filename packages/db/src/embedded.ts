@@ -1,11 +1,12 @@
 import { Pool } from "pg";
 import { buildDatabase, createTypeParsers, type Database } from "./database.ts";
+import { placeDirectory } from "./prepared-directory.ts";
 
 export interface EmbeddedOptions {
   schemaName: string;
   /** Where the data is kept; undefined keeps it in memory. */
   directory?: string;
-  /** A prepared data directory to start from (see `dumpEmbedded`), in memory only. */
+  /** A prepared data directory to start from (see `dump`), in memory only. */
   template?: Blob;
 }
 
@@ -20,6 +21,11 @@ export interface EmbeddedDatabase extends Database {
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
   const { PGlite, createPgConfig, vector } = await loadPGlite();
+  if (options.directory !== undefined) {
+    await placeDirectory(options.directory, {
+      make: async (dataDir) => (await PGlite.create({ dataDir })).close(),
+    });
+  }
   const lite = await PGlite.create({
     extensions: { vector },
     ...(options.directory === undefined ? {} : { dataDir: options.directory }),
