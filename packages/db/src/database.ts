@@ -182,8 +182,8 @@ function queryableOn(schema: string, use: UseConnection): Queryable {
       const result = await use((connection) => send(connection, sql, parameters, options));
       return result.rows.map((each) => row.parse(each));
     },
-    async run(sql, parameters = []) {
-      const result = await use((connection) => send(connection, sql, parameters));
+    async run(sql, parameters = [], options = {}) {
+      const result = await use((connection) => send(connection, sql, parameters, options));
       return result.rowCount ?? 0;
     },
   };

@@ -22,7 +22,7 @@ export interface Queryable {
   /** Every row. */
   many<T>(row: z.ZodType<T>, sql: string, parameters?: readonly Parameter[], options?: StatementOptions): Promise<T[]>;
   /** Runs a statement for its effect; answers how many rows it touched. */
-  run(sql: string, parameters?: readonly Parameter[]): Promise<number>;
+  run(sql: string, parameters?: readonly Parameter[], options?: StatementOptions): Promise<number>;
 }
 
 export async function maybeOne<T>(

@@ -164,6 +164,7 @@ export async function confirmUpload(
      insert into ${db.schema}.events (job_id, type, status, state, fence, correlation_id)
      select job_id, 'upload_confirmed', status, state, fence, $3 from confirmed`,
     [input.document_id, input.user_id, input.correlation_id],
+    { prepare: true },
   );
   const latest = await findLatestJob(db, input.document_id);
   return latest?.user_id === input.user_id ? latest : undefined;
@@ -197,6 +198,7 @@ function findLatestJob(tx: Queryable, documentId: string): Promise<JobRow | unde
     jobRow,
     `select ${JOB_COLUMNS} from ${tx.schema}.upload_jobs j where j.document_id = $1 order by j.generation desc limit 1`,
     [documentId],
+    { prepare: true },
   );
 }
 
