@@ -142,7 +142,7 @@ async function send(url: string, init: RequestInit): Promise<Response> {
     return await fetch(url, init);
   } catch (cause) {
     const { origin } = new URL(url);
-    const message = `Nothing answers at ${origin}. Is the API running there?`;
+    const message = `Nothing answers at ${origin}. Is the API running there? Otherwise --url says where.`;
     throw new AppError({ kind: "transient", code: "api_unreachable", message, cause });
   }
 }

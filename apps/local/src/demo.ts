@@ -132,7 +132,7 @@ function summarise(files: IngestedFile[], answers: Answer[], { ask: asked, files
   const isAsking = asked.length > 0;
   const good = answers.filter((answer) => (isAsking ? answer.passage !== undefined : answer.isConfirmed)).length;
   const verdict = isAsking
-    ? `${good} of ${answers.length} questions answered`
+    ? `${good} of ${asked.length} questions answered`
     : `${good} of ${answers.length} answers confirmed on the cited page`;
   process.stdout.write(`\n${complete} of ${files.length} files complete, ${verdict}.\n`);
   const isShown = named.length > 0 || isAsking || good >= LEAST_CONFIRMED;

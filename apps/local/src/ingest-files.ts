@@ -11,8 +11,8 @@ const optionsSchema = z.object({ url: z.url(), token: z.string().min(1), ask: z.
 await new Command("ingest")
   .description("Uploads files to a running API, watches them become searchable, and asks questions about them.")
   .argument("<files...>", "PDF, DOCX, HTML, Markdown or text files")
-  .option("--url <url>", "where the API is", "http://127.0.0.1:8000")
-  .requiredOption("--token <token>", "whose documents they become; see `pnpm dev-token`")
+  .option("--url <url>", "where the API is", `http://127.0.0.1:${process.env["SERVICE_PORT"] ?? 8000}`)
+  .requiredOption("--token <token>", "whose documents they become; see `npx -y pnpm@12 dev-token`")
   .option("--ask <question>", "a question to ask about them; may be given again", repeatable)
   .addHelpText("after", "\nExits with 1 when a file fails.")
   .action(async (paths: string[], raw: unknown, command: Command) => {

@@ -23,7 +23,7 @@ export async function ingestFile(client: Client, path: string, lines: ProgressLi
   };
   try {
     lines.update(path, { percent: 0, status: "uploading" });
-    const { job_id, document_id } = await client.upload(path);
+    const { job_id, document_id, duplicate } = await client.upload(path);
     const job = await watchJob(client, job_id, (now) => {
       lines.update(path, { percent: now.progress.percent, status: describe(now) });
     });
@@ -32,7 +32,11 @@ export async function ingestFile(client: Client, path: string, lines: ProgressLi
     }
     const statuses = await client.listStatuses(job_id);
     if (statuses.join() !== STATUSES.join()) return fail("history_incomplete", statuses.join(" → "), 100);
-    lines.update(path, { percent: 100, status: "complete", note: `${statuses.length} statuses in order` });
+    lines.update(path, {
+      percent: 100,
+      status: "complete",
+      note: `${statuses.length} statuses in order${duplicate ? ", uploaded before" : ""}`,
+    });
     return { path, name, complete: true, document_id };
   } catch (error) {
     const { code, message } = toAppError(error);

@@ -97,7 +97,7 @@ async function printWelcome(
   process.stdout.write(`
 API       ${stack.url}
 Database  ${database}, schema ${stack.database.schemaName}
-${emulators || `Data      ${dataDirectory(environment)}\n`}Token     (valid for a day; \`${emulatedSecret(mocks)}pnpm dev-token\` makes others)
+${emulators || `Data      ${dataDirectory(environment)}\n`}Token     (valid for a day; \`${emulatedSecret(mocks)}npx -y pnpm@12 dev-token\` makes others)
 ${token}
 
 Try       curl -H "authorization: Bearer $TOKEN" ${stack.url}/api/upload-pipeline/documents
