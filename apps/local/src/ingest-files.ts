@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { z } from "zod";
 import { createClient } from "./client.ts";
 import { ingestFile } from "./ingest.ts";
@@ -6,12 +6,18 @@ import { createProgressLines } from "./progress-lines.ts";
 import { repeatable } from "./repeatable.ts";
 import { formatAnswer, formatFailures } from "./report.ts";
 
-const optionsSchema = z.object({ url: z.url(), token: z.string().min(1), ask: z.array(z.string()).default([]) });
+const optionsSchema = z.object({
+  url: z.url().optional(),
+  port: z.coerce.number().int().min(1).max(65_535),
+  token: z.string().min(1),
+  ask: z.array(z.string()).default([]),
+});
 
 await new Command("ingest")
   .description("Uploads files to a running API, watches them become searchable, and asks questions about them.")
   .argument("<files...>", "PDF, DOCX, HTML, Markdown or text files")
-  .option("--url <url>", "where the API is", `http://127.0.0.1:${process.env["SERVICE_PORT"] ?? 8000}`)
+  .option("--url <url>", "where the API is, if not on this machine")
+  .addOption(new Option("--port <port>", "its port on this machine").env("SERVICE_PORT").default("8000"))
   .requiredOption("--token <token>", "whose documents they become; see `npx -y pnpm@12 dev-token`")
   .option("--ask <question>", "a question to ask about them; may be given again", repeatable)
   .addHelpText("after", "\nExits with 1 when a file fails.")
@@ -25,7 +31,7 @@ await new Command("ingest")
   .parseAsync();
 
 async function ingestFiles(paths: string[], options: z.infer<typeof optionsSchema>): Promise<boolean> {
-  const client = createClient(options);
+  const client = createClient({ ...options, url: options.url ?? `http://127.0.0.1:${options.port}` });
   const lines = createProgressLines(paths, process.stdout);
   const files = await Promise.all(paths.map((path) => ingestFile(client, path, lines)));
   const documentIds = files.flatMap((file) => (file.complete ? [file.document_id] : []));
