@@ -187,16 +187,15 @@ export async function tellWait(tx: Queryable, wait: { job_id: string; stage: Sta
 
 /**
  * Makes a job claimable that waits for its parser; answers whether there was one. It keeps its place if that is ahead, else
- * it comes behind those of its user's that are queued, so that a thousand answers at once do not go before everybody else.
+ * it comes back behind those of its user's that came back before, so that a thousand answers at once do not go before
+ * everybody else.
  */
 export async function queueParked(tx: Queryable, job: { job_id: string }): Promise<boolean> {
   const queued = await tx.run(
     `update ${tx.schema}.upload_jobs j
      set state = 'queued', due_at = null, waiting_for = null, updated_at = now(),
-         turn = (
-           select greatest(j.turn, served.last_value + (
-             select count(*) from ${tx.schema}.ready_jobs r where r.user_id = j.user_id and r.turn >= served.last_value))
-           from ${tx.schema}.served_turn served)
+         turn = case when j.turn > (select last_value from ${tx.schema}.served_turn) then j.turn
+           else ${tx.schema}.return_turns(j.user_id, 1) end
      where j.job_id = $1 and j.state = 'waiting' and j.waiting_for = 'parser'`,
     [job.job_id],
   );

@@ -136,6 +136,46 @@ test("a user's many retries come back one per turn", async () => {
   expect(next.map((row) => row.user_id)).toContain(single);
 });
 
+test("retries that come due one after the other come back one per turn as well", async () => {
+  const [crowd, single] = [randomUUID(), randomUUID()];
+  await queueMany(crowd, 10);
+  const claimed = await claim(10);
+  for (const row of claimed) {
+    await parkJob(opened.database, row, { waiting_for: "parser", delayMs: 0 });
+    expect(await promoteDueJobs(opened.database)).toBe(1);
+  }
+  await queueMany(single, 1);
+  const next = await claim(2);
+  expect(next.map((row) => row.user_id)).toContain(single);
+});
+
+test.each([
+  ["cancelled", "update upload_pipeline.upload_jobs set state = 'cancelled', finished_at = now() where user_id = $1"],
+  ["deleted", "delete from upload_pipeline.documents where user_id = $1"],
+])("queued files that were %s do not put off those that their user sends next", async (_, callOff) => {
+  const [hasty, other] = [randomUUID(), randomUUID()];
+  await queueMany(hasty, 20);
+  await opened.database.run(callOff, [hasty]);
+  await queueMany(other, 10);
+  await queueMany(hasty, 1);
+  const next = await claim(2);
+  expect(next.map((row) => row.user_id)).toContain(hasty);
+});
+
+test("a file that is sent after others were cancelled comes behind those that are left", async () => {
+  const [user, other] = [randomUUID(), randomUUID()];
+  await queueMany(user, 4);
+  await opened.database.run(
+    `update upload_pipeline.upload_jobs set state = 'cancelled', finished_at = now()
+     where seq > (select min(seq) + 1 from upload_pipeline.upload_jobs)`,
+  );
+  await queueMany(user, 1);
+  await queueMany(other, 3);
+  const next = await claim(6);
+  const places = next.flatMap((row, place) => (row.user_id === user ? [place >> 1] : []));
+  expect(places).toEqual([0, 1, 2]);
+});
+
 test("priority decides within a turn and not between turns", async () => {
   const urgentUser = randomUUID();
   const [early, late] = [randomUUID(), randomUUID()];

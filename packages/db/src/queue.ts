@@ -10,29 +10,34 @@ const STAGE_BY_STATUS = JSON.stringify(
 /**
  * Makes waiting and retryable jobs whose time has come claimable; answers how many. Those that never had a place in the
  * fair order get their user's next ones. The others keep theirs if it is still ahead, else come back one per turn from
- * the one now served, so that a user's many retries do not go before everybody else.
+ * the one now served, whether in one call or in many, so that a user's many retries do not go before everybody else.
  */
 export function promoteDueJobs(db: Queryable, limit = 1_000): Promise<number> {
   return db.run(
     `with due as materialized (
-       select job_id, user_id, turn, seq from ${db.schema}.upload_jobs
+       select job_id, user_id, turn, seq, turn = 0 as is_new,
+         turn between 1 and (select last_value from ${db.schema}.served_turn) as is_late
+       from ${db.schema}.upload_jobs
        where state in ('waiting', 'retryable') and due_at <= now()
        order by due_at
        limit $1
        for no key update skip locked
      ), first_turns as materialized (
        -- by user, so that two of these at once lock the users' counters in the same order
-       select user_id, ${db.schema}.next_turns(user_id, count(*)) as turn from due where turn = 0
-       group by user_id order by user_id
+       select user_id, is_new,
+         case when is_new then ${db.schema}.next_turns(user_id, count(*))
+           else ${db.schema}.return_turns(user_id, count(*)) end as turn
+       from due where is_new or is_late
+       group by user_id, is_new order by user_id, is_new
      ), ranked as (
-       select job_id, user_id, turn, row_number() over (partition by user_id, turn = 0 order by turn, seq) - 1 as nth
+       select job_id, user_id, turn, is_new, is_late,
+         row_number() over (partition by user_id, is_new, is_late order by turn, seq) - 1 as nth
        from due
      ), placed as (
        -- one object: joining a CTE could scan the whole table under a generic plan
-       select jsonb_object_agg(r.job_id, coalesce(f.turn + r.nth, greatest(r.turn, s.last_value + r.nth))) as turns
+       select jsonb_object_agg(r.job_id, coalesce(f.turn + r.nth, r.turn)) as turns
        from ranked r
-       cross join ${db.schema}.served_turn s
-       left join first_turns f on r.turn = 0 and f.user_id = r.user_id
+       left join first_turns f on (r.is_new or r.is_late) and f.user_id = r.user_id and f.is_new = r.is_new
      )
      update ${db.schema}.upload_jobs j
      set state = 'queued', turn = ((select turns from placed) ->> j.job_id::text)::bigint, due_at = null,
