@@ -19,6 +19,7 @@ import {
   type TestDatabase,
   vectorOf,
 } from "./testing/index.ts";
+import { startPatiently } from "./testing/postgres-container.ts";
 
 const docker =
   hasParallelConnections() &&
@@ -37,10 +38,9 @@ beforeAll(async () => {
   if (!docker) return;
   original = await openTestDatabase();
   healthy = await fillHealthily(original.database);
-  tools = await new GenericContainer("pgvector/pgvector:pg17")
-    .withNetworkMode("host")
-    .withEntrypoint(["sleep", "600"])
-    .start();
+  tools = await startPatiently(() =>
+    new GenericContainer("pgvector/pgvector:pg17").withNetworkMode("host").withEntrypoint(["sleep", "600"]).start(),
+  );
   const target = await createEmptyDatabase();
   // As docs/runbook.md has it.
   await run(`pg_dump --format=custom --schema=upload_pipeline --file=/tmp/backup.dump '${original.url ?? ""}'`);

@@ -19,6 +19,22 @@ export function postgresContainer(): PostgreSqlContainer {
 
 const HOUR_MS = 3_600_000;
 
+/** A busy engine has answered that it does not know the image, and knew it a moment later. */
+const START_ATTEMPTS = 5;
+const START_PAUSE_MS = 2_000;
+
+/** Starts a container, in several attempts. Throws the last one's error. */
+export async function startPatiently<T>(start: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await start();
+    } catch (error) {
+      if (attempt === START_ATTEMPTS) throw error;
+      await delay(START_PAUSE_MS);
+    }
+  }
+}
+
 /** A server in a container, of whoever started it. */
 export interface OwnServer {
   /** The same before and after a restart. */
@@ -32,12 +48,14 @@ export interface OwnServer {
 
 /** Starts Postgres with these settings (`name=value`). */
 export async function startOwnServer(settings: readonly string[] = []): Promise<OwnServer> {
-  const container = await postgresContainer()
-    // The engine publishes the port on every interface, and may choose another one at each start.
-    .withPassword(randomUUID())
-    .withExposedPorts({ container: 5432, host: await findFreePort() })
-    .withCommand(["postgres", ...["listen_addresses=*", ...settings].flatMap((setting) => ["-c", setting])])
-    .start();
+  const container = await startPatiently(async () =>
+    postgresContainer()
+      // The engine publishes the port on every interface, and may choose another one at each start.
+      .withPassword(randomUUID())
+      .withExposedPorts({ container: 5432, host: await findFreePort() })
+      .withCommand(["postgres", ...["listen_addresses=*", ...settings].flatMap((setting) => ["-c", setting])])
+      .start(),
+  );
   const url = new URL(container.getConnectionUri());
   url.hostname = "127.0.0.1";
   const handle = (await getContainerRuntimeClient()).container.getById(container.getId());

@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";
-import { setTimeout as delay } from "node:timers/promises";
 import type { StartedPostgreSqlContainer } from "@testcontainers/postgresql";
 import { getContainerRuntimeClient } from "testcontainers";
 import { Client } from "pg";
@@ -8,7 +7,7 @@ import { openEmbedded } from "../embedded.ts";
 import { openPostgres } from "../database.ts";
 import { migrate } from "../migrate.ts";
 import { isPostgresRequired, testDatabaseUrl } from "./config.ts";
-import { postgresContainer } from "./postgres-container.ts";
+import { postgresContainer, startPatiently } from "./postgres-container.ts";
 
 /** Where tests run, and the migrated database that each test file starts from. */
 export type TestServer =
@@ -34,21 +33,15 @@ export async function startTestServer(templateFile: string): Promise<StartedServ
   return prepareTemplate(container.getConnectionUri(), "container", stop);
 }
 
-/** A busy engine has answered that it does not know the image, and knew it a moment later. */
-const START_ATTEMPTS = 5;
-const START_PAUSE_MS = 2_000;
-
 /** Undefined where the engine answers but cannot get or run the image: offline, or without rights. */
 async function startContainer(): Promise<StartedPostgreSqlContainer | undefined> {
-  for (let attempt = 1; attempt <= START_ATTEMPTS; attempt++) {
-    try {
-      return await postgresContainer().start();
-    } catch (error) {
-      process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-      if (attempt < START_ATTEMPTS && isPostgresRequired()) await delay(START_PAUSE_MS);
-    }
+  const start = (): Promise<StartedPostgreSqlContainer> => postgresContainer().start();
+  try {
+    return await (isPostgresRequired() ? startPatiently(start) : start());
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    return undefined;
   }
-  return undefined;
 }
 
 async function dockerAnswers(): Promise<boolean> {
