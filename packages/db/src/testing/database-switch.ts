@@ -9,6 +9,8 @@ export interface DatabaseSwitch {
   /** Ends every connection and lets nobody connect. */
   cut(): Promise<void>;
   restore(): Promise<void>;
+  /** Connections of now stay open, but nothing passes on them any more. */
+  freeze(): void;
   close(): Promise<void>;
 }
 
@@ -37,6 +39,9 @@ export async function openDatabaseSwitch(databaseUrl: string): Promise<DatabaseS
     cut,
     restore: async () => {
       await listen(port);
+    },
+    freeze: () => {
+      for (const socket of sockets) socket.unpipe().pause();
     },
     close: cut,
   };
