@@ -35,7 +35,7 @@ export async function listenOnOwnConnection(
   const closing = new AbortController();
   let client: Client | undefined;
   let timer: NodeJS.Timeout | undefined;
-  const { heartbeatMs = HEARTBEAT_MS, answerMs = ANSWER_MS } = connection;
+  let stopAsking: (() => void) | undefined;
   let waitMs = RECONNECT_MS;
 
   const connect = async (): Promise<void> => {
@@ -45,21 +45,11 @@ export async function listenOnOwnConnection(
     const lose = (error: unknown): void => {
       if (isLost || closing.signal.aborted) return;
       isLost = true;
-      clearTimeout(timer);
+      stopAsking?.();
       void closeQuietly(attempt);
       listener.onLost(error);
       timer = setTimeout(() => void connect(), waitMs);
       waitMs = Math.min(LONGEST_RECONNECT_MS, 2 * waitMs);
-    };
-    const ask = async (): Promise<void> => {
-      timer = setTimeout(() => lose(new Error("The connection that listens does not answer.")), answerMs);
-      await attempt.query("select 1");
-      if (isLost || closing.signal.aborted) return;
-      clearTimeout(timer);
-      askLater();
-    };
-    const askLater = (): void => {
-      timer = setTimeout(() => void ask().catch(lose), heartbeatMs);
     };
     attempt.on("error", lose);
     attempt.on("end", () => lose(new Error("connection ended")));
@@ -69,7 +59,7 @@ export async function listenOnOwnConnection(
       await attempt.query(`listen ${quoteIdentifier(listener.channel)}`);
       waitMs = RECONNECT_MS;
       if (closing.signal.aborted) return;
-      askLater();
+      stopAsking = keepAsking(attempt, connection, lose);
       listener.onListening();
     } catch (error) {
       lose(error);
@@ -79,7 +69,32 @@ export async function listenOnOwnConnection(
   return async () => {
     closing.abort();
     clearTimeout(timer);
+    stopAsking?.();
     if (client) await closeQuietly(client);
+  };
+}
+
+/** Asks the connection now and then whether it still answers, until the returned function is called. */
+function keepAsking(
+  client: Client,
+  { heartbeatMs = HEARTBEAT_MS, answerMs = ANSWER_MS }: ListenConnection,
+  onSilent: (error: unknown) => void,
+): () => void {
+  let timer: NodeJS.Timeout | undefined;
+  let isStopped = false;
+  const ask = async (): Promise<void> => {
+    timer = setTimeout(() => onSilent(new Error("The connection that listens does not answer.")), answerMs);
+    await client.query("select 1");
+    clearTimeout(timer);
+    if (!isStopped) askLater();
+  };
+  const askLater = (): void => {
+    timer = setTimeout(() => void ask().catch(onSilent), heartbeatMs);
+  };
+  askLater();
+  return () => {
+    isStopped = true;
+    clearTimeout(timer);
   };
 }
 

@@ -35,13 +35,16 @@ export async function startTestServer(templateFile: string): Promise<StartedServ
 
 /** Undefined where the engine answers but cannot get or run the image: offline, or without rights. */
 async function startContainer(): Promise<StartedPostgreSqlContainer | undefined> {
-  const start = (): Promise<StartedPostgreSqlContainer> => postgresContainer().start();
   try {
-    return await (isPostgresRequired() ? startPatiently(start) : start());
+    return await (isPostgresRequired() ? startPatiently(startOne) : startOne());
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     return undefined;
   }
+}
+
+function startOne(): Promise<StartedPostgreSqlContainer> {
+  return postgresContainer().start();
 }
 
 async function dockerAnswers(): Promise<boolean> {
