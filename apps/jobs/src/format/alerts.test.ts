@@ -1,6 +1,6 @@
 import { describeAlerts } from "@pipeline/watch";
 import { expect, test } from "vitest";
-import { formatAlerts } from "./alerts.ts";
+import { formatAlerts, isCurrent } from "./alerts.ts";
 
 const NOW = new Date("2026-03-01T12:00:00Z");
 const minutesAgo = (minutes: number): Date => new Date(NOW.getTime() - minutes * 60_000);
@@ -26,4 +26,14 @@ test("alerts are a table with what to do about those that fire", () => {
 test("where nobody has looked yet that is said", () => {
   const text = formatAlerts({ alerts: describeAlerts([], undefined), evaluated_at: null }, NOW);
   expect(text).toContain("Nobody has looked at the alerts yet");
+});
+
+test("where nobody looks any more, what was seen last does not pass for now", () => {
+  const shown = { alerts: describeAlerts([], undefined), evaluated_at: minutesAgo(3) };
+  const text = formatAlerts(shown, NOW);
+  expect(text).toContain("Nobody has looked since 3m ago");
+  expect(text).not.toContain("None fires");
+  expect(
+    [shown, { evaluated_at: null }, { evaluated_at: minutesAgo(0.5) }].map((each) => isCurrent(each, NOW)),
+  ).toEqual([false, false, true]);
 });
