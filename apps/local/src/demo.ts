@@ -8,6 +8,7 @@ import { z } from "zod";
 import { createClient } from "./client.ts";
 import { loadLocalConfig, OWN_DATABASE } from "./config.ts";
 import { ingestFile, type IngestedFile } from "./ingest.ts";
+import { parseOptions } from "./parse-options.ts";
 import { createProgressLines } from "./progress-lines.ts";
 import {
   ask,
@@ -16,6 +17,7 @@ import {
   type Answer,
   type AskContext,
   type Question,
+  questionSchema,
 } from "./questions.ts";
 import { formatAnswer, formatFailures } from "./report.ts";
 import { repeatable } from "./repeatable.ts";
@@ -26,7 +28,7 @@ const SAMPLES = ["benefits-booklet.pdf", "home-policy.docx", "renewal-letter.md"
 /** Fewer confirmed answers than this and the demo has not shown what it promises. */
 const LEAST_CONFIRMED = 2;
 
-const optionsSchema = z.object({ ask: z.array(z.string()).default([]), verbose: z.boolean() });
+const optionsSchema = z.object({ ask: z.array(questionSchema).default([]), verbose: z.boolean() });
 
 await new Command("demo")
   .description(
@@ -36,8 +38,8 @@ await new Command("demo")
   .option("--ask <question>", "a question to ask instead of the prepared ones; may be given again", repeatable)
   .option("--verbose", "show the log of the services", false)
   .addHelpText("after", "\nExits with 1 when a file fails, or an answer about the samples cannot be confirmed.")
-  .action(async (files: string[], raw: unknown) => {
-    const options = optionsSchema.parse(raw);
+  .action(async (files: string[], raw: unknown, command: Command) => {
+    const options = parseOptions(optionsSchema, raw, command);
     process.exitCode = (await runDemo({ files, ...options })) ? 0 : 1;
   })
   .parseAsync();

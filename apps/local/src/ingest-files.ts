@@ -2,15 +2,21 @@ import { Command, Option } from "commander";
 import { z } from "zod";
 import { createClient } from "./client.ts";
 import { ingestFile } from "./ingest.ts";
+import { parseOptions } from "./parse-options.ts";
 import { createProgressLines } from "./progress-lines.ts";
+import { questionSchema } from "./questions.ts";
 import { repeatable } from "./repeatable.ts";
 import { formatAnswer, formatFailures } from "./report.ts";
 
 const optionsSchema = z.object({
-  url: z.url().optional(),
+  url: z
+    .url({ protocol: /^https?$/ })
+    // As people have it in their notes: with a slash behind, or with the prefix of the calls.
+    .transform((url) => url.replace(/\/+$/, "").replace(/\/api\/upload-pipeline$/, ""))
+    .optional(),
   port: z.coerce.number().int().min(1).max(65_535),
   token: z.string().min(1),
-  ask: z.array(z.string()).default([]),
+  ask: z.array(questionSchema).default([]),
 });
 
 await new Command("ingest")
@@ -22,11 +28,7 @@ await new Command("ingest")
   .option("--ask <question>", "a question to ask about them; may be given again", repeatable)
   .addHelpText("after", "\nExits with 1 when a file fails.")
   .action(async (paths: string[], raw: unknown, command: Command) => {
-    const parsed = optionsSchema.safeParse(raw);
-    if (!parsed.success) {
-      command.error(parsed.error.issues.map((issue) => `--${issue.path.join(".")}: ${issue.message}`).join("\n"));
-    }
-    process.exitCode = (await ingestFiles(paths, parsed.data)) ? 0 : 1;
+    process.exitCode = (await ingestFiles(paths, parseOptions(optionsSchema, raw, command))) ? 0 : 1;
   })
   .parseAsync();
 

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { getDocument, listPages, type Database } from "@pipeline/db";
+import { LIMITS } from "@pipeline/runtime";
 import { z } from "zod";
 import type { Client, SearchResult } from "./client.ts";
 
@@ -17,6 +18,13 @@ export interface Answer {
   /** True when the passage and the cited pages contain what was expected. */
   isConfirmed: boolean;
 }
+
+/** As the command line takes one. */
+export const questionSchema = z
+  .string()
+  .trim()
+  .min(1, "a question has words")
+  .max(LIMITS.maxQueryChars, `a question has ${LIMITS.maxQueryChars} characters at most`);
 
 const sampleQuestion = z.object({ question: z.string(), answer: z.string(), demo: z.boolean() });
 
