@@ -1,4 +1,11 @@
-import { type CheckpointBatcher, type Claim, type Database, stageFrom, type StageDefinition } from "@pipeline/db";
+import {
+  type CheckpointBatcher,
+  type Claim,
+  type Database,
+  isPrivilegeMissing,
+  stageFrom,
+  type StageDefinition,
+} from "@pipeline/db";
 import type { Embedder } from "@pipeline/embedding";
 import { correlated, type Logger } from "@pipeline/runtime";
 import type { WorkerMetrics } from "@pipeline/metrics";
@@ -109,11 +116,20 @@ function endOf(thrown: unknown): Parameters<WatchedStage["ended"]> {
   return ["fail", { code: failureOf(thrown).code, isFailure: true }];
 }
 
+/** Until an operator has mended it. */
+const PRIVILEGE_WAIT_MS = 30_000;
+
 async function endAfter(thrown: unknown, step: Step): Promise<ClaimEnd> {
   if (thrown instanceof LostClaim) return "lost";
   if (thrown instanceof WorkerStopping) return releaseClaim(step.job, step.run);
   if (thrown instanceof Deferral) return endDeferred(step, thrown);
-  return endFailed(step, { error: thrown });
+  const error = failureOf(thrown);
+  if (!isPrivilegeMissing(error)) return endFailed(step, { error: thrown });
+  step.run.log.error(
+    { err: error, stage: step.definition.stage },
+    "stage set aside: the database withholds a privilege",
+  );
+  return endDeferred(step, new Deferral(error, PRIVILEGE_WAIT_MS));
 }
 
 function endDeferred({ job, definition, run }: Step, deferral: Deferral): Promise<ClaimEnd> {

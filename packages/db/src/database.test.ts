@@ -163,6 +163,7 @@ test.each([
   ["28P01", "transient", "database_login_refused"],
   ["28000", "transient", "database_login_refused"],
   ["3D000", "transient", "database_missing"],
+  ["42501", "transient", "database_privilege_missing"],
   ["42P01", "internal", "database_error"],
   ["XX000", "internal", "database_error"],
 ])("the driver's code %s is %s %s", (code, kind, translated) => {

@@ -40,6 +40,11 @@ export function isAccessRefused(error: AppError): boolean {
   return error.code === LOGIN_REFUSED.code || error.code === DATABASE_MISSING.code;
 }
 
+/** True where a role lacks a privilege, or a client meets a policy: the operator's to mend, and no document's fault. */
+export function isPrivilegeMissing(error: AppError): boolean {
+  return error.code === PRIVILEGE_MISSING.code;
+}
+
 /** True where the database cannot be asked at all; a statement that was under way may have taken effect. */
 export function isDatabaseAway(thrown: unknown): boolean {
   return thrown instanceof AppError && (thrown.code === UNAVAILABLE.code || isAccessRefused(thrown));
@@ -136,11 +141,19 @@ const DATABASE_MISSING: Translation = {
   message: "The server has no database of this name.",
 };
 
+/** Which one it is stands in the log, in the server's words. */
+const PRIVILEGE_MISSING: Translation = {
+  kind: "transient",
+  code: "database_privilege_missing",
+  message: "The database withholds a privilege that this service needs.",
+};
+
 const BY_SQLSTATE: Readonly<Record<string, Translation>> = {
   "23505": { kind: "conflict", code: "already_exists", message: "A row with this key exists already." },
   "28P01": LOGIN_REFUSED,
   "28000": LOGIN_REFUSED,
   "3D000": DATABASE_MISSING,
+  "42501": PRIVILEGE_MISSING,
   "23503": { kind: "conflict", code: "missing_reference", message: "A row that this one refers to is missing." },
 };
 

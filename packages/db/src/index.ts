@@ -14,7 +14,7 @@ export { diagnose, type DiagnoseOptions, type Diagnosis } from "./doctor.ts";
 export * from "./document-text.ts";
 export * from "./documents.ts";
 export * from "./embedded.ts";
-export { isAccessRefused, isDatabaseAway } from "./errors.ts";
+export { isAccessRefused, isDatabaseAway, isPrivilegeMissing } from "./errors.ts";
 export * from "./file-keys.ts";
 export * from "./generations.ts";
 export * from "./id-prefix.ts";

@@ -45,6 +45,14 @@ test("what a foreign error quotes is not logged, neither directly nor as a cause
   expect(line).toContain("documents_status");
 });
 
+test("a privilege that the database withholds is named", () => {
+  const refusal = Object.assign(new Error("permission denied for table document_chunks"), { code: "42501" });
+  const line = logged((log) =>
+    log.error({ err: new AppError({ kind: "transient", code: "x", message: "m", cause: refusal }) }, "refused"),
+  );
+  expect(line).toContain("permission denied for table document_chunks");
+});
+
 test("tokens and links are redacted wherever they are named", () => {
   const line = logged((log) => log.info({ token: "eyJ-abc", signed_url: "http://x/?token=eyJ-abc" }, "oops"));
   expect(line).not.toContain("eyJ-abc");

@@ -86,10 +86,17 @@ export function describeError(thrown: unknown): Record<string, unknown> {
 /** Fields of foreign errors that name a kind of fault and never quote data. */
 const SAFE_FIELDS = ["code", "errno", "syscall", "severity", "constraint", "table", "column", "routine", "status"];
 
+/** SQLSTATE "insufficient privilege", whose message names what is withheld and quotes no data. */
+const PRIVILEGE_MISSING = "42501";
+
 function codesOf(error: Error): Record<string, unknown> {
   const fields = new Map(Object.entries(error));
   const found = SAFE_FIELDS.filter((field) => ["string", "number"].includes(typeof fields.get(field)));
-  return Object.fromEntries(found.map((field) => [field, fields.get(field)]));
+  const isTelling = fields.get("code") === PRIVILEGE_MISSING;
+  return {
+    ...Object.fromEntries(found.map((field) => [field, fields.get(field)])),
+    ...(isTelling ? { message: error.message } : {}),
+  };
 }
 
 /** The stack without its first lines, which repeat the message. */

@@ -16,6 +16,7 @@ const GENERAL_CODES: Readonly<Record<number, readonly ProblemCode[]>> = {
     "database_unavailable",
     "database_login_refused",
     "database_missing",
+    "database_privilege_missing",
     "database_busy",
     "server_busy",
     "database_conflict",

@@ -103,6 +103,10 @@ export const PROBLEM_CODES = {
     meaning: "the database refuses the service's login, as while its password is changed",
   },
   database_missing: { status: 503, meaning: "the server has no such database, as while it is restored" },
+  database_privilege_missing: {
+    status: 503,
+    meaning: "the database withholds a privilege that the service needs, as after a restore without its roles",
+  },
   database_busy: { status: 503, meaning: "more is asked at once than the database connections serve" },
   server_busy: { status: 503, meaning: "more is asked at once than this process can answer" },
   database_conflict: { status: 503, meaning: "too much at once; the same request can succeed" },
