@@ -420,6 +420,18 @@ const PLANTS: Plant[] = [
     subject: (ids) => ids.retryable.job_id,
   },
   {
+    title: STANDS,
+    why: "is uploaded/queued and has no event",
+    sql: ["delete from events where job_id = $1"],
+    subject: (ids) => ids.queued.job_id,
+  },
+  {
+    title: STANDS,
+    why: "is chunks_stored/working, its last event left it uploaded/queued",
+    sql: ["delete from events where job_id = $1 and type <> 'upload_confirmed'"],
+    subject: (ids) => ids.working.job_id,
+  },
+  {
     title: FOLLOWS,
     why: "is parsing, its newest job",
     sql: ["update documents set processing_status = 'parsing' where document_id = $1"],
@@ -556,7 +568,8 @@ test("while claiming is paused a long wait is nobody's fault", async () => {
 
 test("a job whose first events have left by age is judged by the rest alone", async () => {
   const diagnoses = await diagnoseAfter((tx) =>
-    tx.run("delete from events where type in ('created', 'upload_confirmed') or status = 'parsing'"),
+    tx.run(`delete from events e where (type in ('created', 'upload_confirmed') or status = 'parsing')
+      and exists (select from events later where later.job_id = e.job_id and later.event_id > e.event_id)`),
   );
   expect(faultsOf(diagnoses)).toEqual([]);
 });

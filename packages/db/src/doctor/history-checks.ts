@@ -2,8 +2,8 @@ import { STAGES, STATES, TERMINAL_STATES, type EventType, type State } from "../
 import type { Check } from "./check.ts";
 
 /**
- * What the events tell agrees with itself and with the job. Events leave by age, oldest first: a job whose first event is
- * gone is compared only where a part of its history is enough.
+ * What the events tell agrees with itself and with the job. Events leave by age, but never a job's last: a job whose first
+ * event is gone is compared only where a part of its history is enough.
  */
 export const HISTORY_CHECKS: readonly Check[] = [
   {
@@ -76,16 +76,13 @@ export const HISTORY_CHECKS: readonly Check[] = [
     sql: (schema) => `
       with recent as materialized (${recentJobs(schema)})
       select j.job_id::text as id,
-        format('is %s/%s, its last event left it %s/%s', j.status, j.state, last.status, last.state) as why
+        case when last.status is null then format('is %s/%s and has no event', j.status, j.state)
+          else format('is %s/%s, its last event left it %s/%s', j.status, j.state, last.status, last.state) end as why
       from recent j
-      cross join lateral (
-        select type from ${schema}.events e where e.job_id = j.job_id order by event_id limit 1
-      ) first
-      cross join lateral (
+      left join lateral (
         select status, state from ${schema}.events e where e.job_id = j.job_id order by event_id desc limit 1
-      ) last
-      where first.type = 'created'
-        and (last.status <> j.status or (last.state || '>' || j.state) <> all ($2::text[]))`,
+      ) last on true
+      where last.status is distinct from j.status or (last.state || '>' || j.state) <> all ($2::text[])`,
     parameters: (settings) => [settings.recentJobs, edgesOf(STATES_WITHOUT_EVENT)],
   },
   {
