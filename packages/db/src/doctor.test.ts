@@ -129,6 +129,24 @@ const PLANTS: Plant[] = [
     subject: (ids) => ids.again.document_id,
   },
   {
+    title: BEGUN,
+    why: "began generation 2, is parsing and has no job",
+    sql: [
+      "update documents set generation_count = 2, processing_status = 'parsing' where document_id = $1",
+      "delete from upload_jobs where document_id = $1",
+    ],
+    subject: (ids) => ids.complete.document_id,
+  },
+  {
+    title: BEGUN,
+    why: "began generation 1, is parsing and has no job",
+    sql: [
+      "update documents set processing_status = 'parsing' where document_id = $1",
+      "delete from upload_jobs where document_id = $1",
+    ],
+    subject: (ids) => ids.complete.document_id,
+  },
+  {
     title: LIVE,
     why: "search sees none",
     sql: ["update documents set live_generation = null where document_id = $1"],

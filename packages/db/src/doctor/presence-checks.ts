@@ -17,14 +17,17 @@ export const PRESENCE_CHECKS: readonly Check[] = [
     invariant: "I1",
     title: "A document's newest job builds its newest generation",
     severity: "error",
-    // A document's newest job never leaves by age, so this holds however old it is.
+    // A document's newest job never leaves by age, so this holds however old it is. Without a job only
+    // what is complete is sound.
     sql: (schema) => `
-      select d.document_id::text as id,
-        format('began generation %s, its newest job builds %s', d.generation_count, j.newest) as why
+      select d.document_id::text as id, case
+        when j.newest is null then format('began generation %s, is %s and has no job', d.generation_count, d.processing_status)
+        else format('began generation %s, its newest job builds %s', d.generation_count, j.newest) end as why
       from ${schema}.documents d
-      join (select document_id, max(generation) as newest from ${schema}.upload_jobs group by document_id) j
+      left join (select document_id, max(generation) as newest from ${schema}.upload_jobs group by document_id) j
         on j.document_id = d.document_id
-      where d.generation_count <> j.newest`,
+      where d.generation_count <> j.newest or (j.newest is null and d.live_generation is not null
+        and (d.live_generation <> d.generation_count or d.processing_status <> 'complete'))`,
     parameters: () => [],
   },
   {
