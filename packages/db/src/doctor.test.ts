@@ -94,7 +94,7 @@ const LONG = "No job waits long for a worker";
 const COUNTED = "Retries and lost workers are counted within their limits";
 const NEAR = "Every due time is near";
 const CAP = "No user has more jobs in hand than the cap";
-const HELD = "No dead worker and no overrun stage holds a job while workers live";
+const HELD = "No worker that ended holds a job, nor a dead one or an overrun stage while workers live";
 const PAUSED = "While claiming is paused no worker takes a job";
 const ONCE = "Every status of a job was reached once";
 const FENCES = "Fences never fall";
@@ -359,11 +359,30 @@ const PLANTS: Plant[] = [
     subject: (ids) => ids.working.job_id,
   },
   {
-    title: PAUSED,
+    title: HELD,
     why: "is held by session",
+    sql: [
+      "update worker_sessions set ended_at = now() - interval '21 seconds'",
+      setJob("lease_expires_at = now() + interval '1 hour'"),
+    ],
+    subject: (ids) => ids.working.job_id,
+  },
+  {
+    title: PAUSED,
+    why: "begun at",
     sql: [
       "update queue_control set paused_at = now() - interval '1 minute'",
       "update worker_sessions set started_at = now() - interval '30 seconds'",
+      "update session_claims set claimed_at = now() - interval '2 minutes'",
+    ],
+    subject: (ids) => ids.working.job_id,
+  },
+  {
+    title: PAUSED,
+    why: "which took it at",
+    sql: [
+      "update queue_control set paused_at = now() - interval '1 minute'",
+      "update session_claims set claimed_at = now() - interval '50 seconds' where $1::uuid = any (job_ids)",
     ],
     subject: (ids) => ids.working.job_id,
   },
@@ -569,11 +588,25 @@ test("every check has a planted violation", () => {
 
 test("without a worker nothing is overdue, there is only a warning", async () => {
   const diagnoses = await diagnoseAfter(async (tx) => {
-    await tx.run("update worker_sessions set ended_at = now() - interval '1 hour'");
+    await tx.run("update worker_sessions set expires_at = now() - interval '1 hour'");
     await tx.run(`update upload_jobs set updated_at = now() - interval '1 day' where ${IS_ACTIVE}`);
     await tx.run("update upload_jobs set due_at = now() - interval '1 day' where due_at is not null");
   });
   expect(faultsOf(diagnoses)).toEqual([expect.objectContaining({ invariant: "I2", severity: "warning", title: LONG })]);
+});
+
+test("what a worker that just ended still holds, the next one has time to take", async () => {
+  const diagnoses = await diagnoseAfter((tx) =>
+    tx.run("update worker_sessions set ended_at = now() - interval '19 seconds'"),
+  );
+  expect(faultsOf(diagnoses)).toEqual([]);
+});
+
+test("a document whose jobs are all gone is sound once it is complete", async () => {
+  const diagnoses = await diagnoseAfter((tx) =>
+    tx.run("delete from upload_jobs where document_id = $1", [healthy.complete.document_id]),
+  );
+  expect(faultsOf(diagnoses)).toEqual([]);
 });
 
 test("while claiming is paused a long wait is nobody's fault", async () => {

@@ -115,19 +115,21 @@ export const QUEUE_CHECKS: readonly Check[] = [
   },
   {
     invariant: "I13",
-    title: "No dead worker and no overrun stage holds a job while workers live",
+    title: "No worker that ended holds a job, nor a dead one or an overrun stage while workers live",
     severity: "error",
+    // Whoever ends has given its jobs back; what the others left has to wait for a worker that takes it.
     sql: (schema) => `
-      select job_id::text as id, format('is held by session %s since that ended at %s', lease_session_id, ended_at) as why
+      select job_id::text as id, format('is held by session %s since that ended at %s', lease_session_id, over_at) as why
       from (
-        select j.job_id, j.lease_session_id, least(j.lease_expires_at, s.expires_at, s.ended_at,
+        select j.job_id, j.lease_session_id, s.ended_at, least(j.lease_expires_at, s.expires_at, s.ended_at,
           -- A session that is not there has no end: then the job's last sign of life counts.
-          case when s.session_id is null then j.updated_at end) as ended_at
+          case when s.session_id is null then j.updated_at end) as over_at
         from ${schema}.upload_jobs j
         left join ${schema}.worker_sessions s on s.session_id = j.lease_session_id
         where j.state = 'working'
       ) held
-      where ended_at < now() - $1::float8 * interval '1 ms' and ${hasWorkerFor(schema, "$1")}`,
+      where over_at < now() - $1::float8 * interval '1 ms'
+        and (ended_at < now() - $1::float8 * interval '1 ms' or ${hasWorkerFor(schema, "$1")})`,
     parameters: (settings) => [settings.staleLeaseMs],
   },
   {
@@ -136,12 +138,19 @@ export const QUEUE_CHECKS: readonly Check[] = [
     severity: "error",
     // A session that began after the pause holds nothing from before it. The second is for claims under way at that moment.
     sql: (schema) => `
-      select j.job_id::text as id,
-        format('is held by session %s, begun at %s, paused at %s', s.session_id, s.started_at, c.paused_at) as why
-      from ${schema}.upload_jobs j
-      join ${schema}.worker_sessions s on s.session_id = j.lease_session_id
-      cross join ${schema}.queue_control c
-      where j.state = 'working' and s.started_at > c.paused_at + interval '1 second'`,
+      select distinct on (taken.job_id) taken.job_id::text as id,
+        format('is held by session %s, %s at %s, paused at %s', session_id, what, at, paused_at) as why
+      from ${schema}.queue_control cross join lateral (
+        select listed.job_id, c.session_id, 'which took it' as what, c.claimed_at as at
+        from ${schema}.session_claims c cross join lateral unnest(c.job_ids) as listed (job_id)
+        where c.claimed_at > paused_at + interval '1 second'
+        union all
+        select j.job_id, s.session_id, 'begun', s.started_at
+        from ${schema}.worker_sessions s join ${schema}.upload_jobs j on j.lease_session_id = s.session_id
+        where s.started_at > paused_at + interval '1 second'
+      ) taken
+      join ${schema}.upload_jobs j on j.job_id = taken.job_id and j.lease_session_id = taken.session_id
+      order by taken.job_id, at desc`,
     parameters: () => [],
   },
 ];
