@@ -68,6 +68,23 @@ test("with --json a failure is JSON too", async () => {
   });
 });
 
+test.each([
+  ["an option that there is not", ["ls", "--everything", "--json"], "unknown option '--everything'"],
+  ["a command that is not named", ["--json"], "unknown option '--json'"],
+  ["a state that there is not", ["ls", "--json", "--state", "lost"], "Allowed choices are queued, working"],
+  ["a job that is not named", ["show", "--json"], "missing required argument 'job'"],
+  ["a redrive of whatever there is", ["redrive", "--json"], "say which ones, or --all"],
+  ["a pause whose reason is an option", ["pause", "--reason", "--json"], "a text is needed, not another option"],
+])("with --json %s is JSON too", async (_what, args, message) => {
+  const { code, stdout, stderr } = await runJobs(args, NOWHERE);
+  expect({ code, stdout, error: JSON.parse(stderr) }).toEqual({
+    code: 1,
+    stdout: "",
+    error: { error: { code: "usage", message: expect.stringContaining(message) } },
+  });
+  expect(stderr).not.toContain('"error: ');
+});
+
 const jobAnswer = z.object({ job: z.looseObject({ job_id: z.string(), state: z.string(), status: z.string() }) });
 const listAnswer = z.object({ jobs: z.array(z.looseObject({ job_id: z.string() })), next: z.string().nullable() });
 
@@ -208,6 +225,20 @@ describe.skipIf(!hasParallelConnections())("on a server, which two processes can
     await opened.database.run("alter table upload_pipeline.upload_jobs enable trigger upload_jobs_guard");
     expect(await told("prune", "--older-than", "12h")).toBe("Deleted 10 events, 0 jobs, 0 sessions.\n");
     expect(await readHistory(opened.database, job_id)).toEqual(["status:complete"]);
+  });
+
+  test("a reader that goes away ends a command without a word", async () => {
+    const child = spawn(process.execPath, [MAIN, "stats"], {
+      env: { NODE_COMPILE_CACHE: COMPILE_CACHE, DATABASE_URL: opened.url ?? "" },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    child.stdout.destroy();
+    const [[code], stderr] = await Promise.all([once(child, "exit"), text(child.stderr)]);
+    expect({ code: z.number().nullable().parse(code), stderr }).toEqual({ code: 0, stderr: "" });
+  });
+
+  test("the -- that pnpm hands on is no argument", async () => {
+    expect(await answer("--", "ls")).toEqual({ jobs: [], next: null });
   });
 
   test("a schema that is not there is refused", async () => {

@@ -1,3 +1,4 @@
+import { readCommandLine } from "@pipeline/runtime";
 import { Command } from "commander";
 import { addAlertsCommand } from "./commands/alerts.ts";
 import { addChangeCommands } from "./commands/change.ts";
@@ -6,7 +7,10 @@ import { addLookCommands } from "./commands/look.ts";
 import { addReconcileCommand } from "./commands/reconcile.ts";
 import { addSpendCommands } from "./commands/spend.ts";
 
+const line = readCommandLine(process.argv.slice(2), { usageExitCode: 1 });
 const program = new Command("jobs")
+  .configureOutput(line.output)
+  .exitOverride(line.exit)
   .description("Looks at the queue in the database of DATABASE_URL, and acts on its jobs, whosever they are.")
   .addHelpText(
     "after",
@@ -18,4 +22,4 @@ addGovernCommands(program);
 addReconcileCommand(program);
 addSpendCommands(program);
 addAlertsCommand(program);
-await program.parseAsync();
+await program.parseAsync(line.args, { from: "user" });

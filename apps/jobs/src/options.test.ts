@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { expect, test } from "vitest";
-import { parseAge, parseLimit, parseTime, parseUser } from "./options.ts";
+import { parseAge, parseLimit, parseText, parseTime, parseUser } from "./options.ts";
 
 test("what an option may hold is taken", () => {
   expect(parseLimit("1000")).toBe(1_000);
@@ -8,12 +8,14 @@ test("what an option may hold is taken", () => {
   expect(parseTime("2026-01-31T12:00:00+02:00")).toEqual(new Date("2026-01-31T10:00:00Z"));
   expect(parseTime("2026-01-31")).toEqual(new Date("2026-01-31T00:00:00Z"));
   expect(parseAge("4w")).toBe(28);
+  expect(parseText("down -- again")).toBe("down -- again");
 });
 
 test.each([
   ["limit", parseLimit, ["0", "1001", "many", "", "1.5"]],
   ["user", parseUser, ["ana", "3f2504e0", ""]],
   ["time", parseTime, ["yesterday", "2026-13-01", "2026-01-31T12:00:00", ""]],
+  ["text", parseText, ["--json", "--"]],
   ["age", parseAge, ["30", "0d", "-1d", "1y", ""]],
 ])("any other %s is refused", (_what, parse, wrong) => {
   for (const text of wrong) expect(() => parse(text), text).toThrow(InvalidArgumentError);

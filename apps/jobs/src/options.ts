@@ -32,6 +32,12 @@ export function parseAge(text: string): number {
   return days;
 }
 
+/** What follows could be an option whose own text was forgotten: `--reason --json`. */
+export function parseText(text: string): string {
+  if (text.startsWith("--")) throw new InvalidArgumentError("a text is needed, not another option.");
+  return text;
+}
+
 function parseWith<T>(schema: z.ZodType<T>, text: string, needed: string): T {
   const parsed = schema.safeParse(text);
   if (!parsed.success) throw new InvalidArgumentError(`${needed}.`);

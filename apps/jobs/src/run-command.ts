@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { openDatabase } from "@pipeline/composition";
 import { checkSchemaVersion, createNotifier, type Database } from "@pipeline/db";
-import { ConfigError, createLogger, toAppError, type Environment, type Logger } from "@pipeline/runtime";
+import { ConfigError, createLogger, formatFailure, toAppError, type Environment, type Logger } from "@pipeline/runtime";
 import { loadJobsConfig } from "./config.ts";
 
 /** What a command works with. */
@@ -30,7 +30,7 @@ export async function runCommand(options: { json: boolean }, work: (desk: Desk) 
     if (hasFindings) process.exitCode = 1;
   } catch (error) {
     const { code, message } = describeFailure(error);
-    process.stderr.write(options.json ? `${JSON.stringify({ error: { code, message } })}\n` : `${code}: ${message}\n`);
+    process.stderr.write(options.json ? formatFailure({ code, message }) : `${code}: ${message}\n`);
     process.exitCode = 1;
   }
 }

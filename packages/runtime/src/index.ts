@@ -1,4 +1,5 @@
 export * from "./ask-patiently.ts";
+export * from "./command-line.ts";
 export * from "./compile-cache.ts";
 export * from "./correlation.ts";
 export * from "./create-probe.ts";

@@ -3,14 +3,14 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { operatorName } from "../config.ts";
 import { formatControl } from "../format/queue.ts";
-import { addCommand, flags, parseAge } from "../options.ts";
+import { addCommand, flags, parseAge, parseText } from "../options.ts";
 import { type Answer, type Desk, runCommand } from "../run-command.ts";
 
 /** Commands on the queue as a whole. */
 export function addGovernCommands(program: Command): void {
   addCommand(program, "pause", "Lets no worker claim any more. Jobs in hand go on.")
-    .option("--reason <text>", "why; shown by stats")
-    .option("--by <name>", "who asks", operatorName())
+    .option("--reason <text>", "why; shown by stats", parseText)
+    .option("--by <name>", "who asks", parseText, operatorName())
     .action((raw: unknown) => {
       const { json, by, reason = null } = flags.extend({ by: z.string(), reason: z.string().optional() }).parse(raw);
       return runCommand({ json }, (desk) => pause(desk, { paused_by: by, reason }));
