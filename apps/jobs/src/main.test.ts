@@ -227,6 +227,14 @@ describe.skipIf(!hasParallelConnections())("on a server, which two processes can
     expect(await readHistory(opened.database, job_id)).toEqual(["status:complete"]);
   });
 
+  test("all sessions of workers long gone are deleted, however few jobs there are", async () => {
+    await opened.database.run(
+      `insert into upload_pipeline.worker_sessions (worker_name, hostname, pid, started_at, expires_at)
+       select 'test', 'localhost', n, now() - interval '2 days', now() - interval '1 day' from generate_series(1, 2001) n`,
+    );
+    expect(await told("prune", "--older-than", "12h")).toBe("Deleted 0 events, 0 jobs, 2001 sessions.\n");
+  });
+
   test("a reader that goes away ends a command without a word", async () => {
     const child = spawn(process.execPath, [MAIN, "stats"], {
       env: { NODE_COMPILE_CACHE: COMPILE_CACHE, DATABASE_URL: opened.url ?? "" },

@@ -41,19 +41,21 @@ async function resume({ database, wake }: Desk): Promise<Answer> {
   return { json: { control }, text: formatControl(control, await readClock(database)) };
 }
 
-/** Finished jobs looked at in one statement: few enough that no lock lasts and nobody waits. */
+/** Finished jobs looked at, and sessions deleted, in one statement: few enough that no lock lasts and nobody waits. */
 const BATCH = 1_000;
 
 async function prune({ database }: Desk, olderThanDays: number): Promise<Answer> {
   const totals = { event_count: 0, job_count: 0, session_count: 0 };
   let after: string | undefined;
-  do {
+  for (;;) {
     const batch: DeletedBatch = await deleteFinished(database, { olderThanDays, limit: BATCH, after });
     totals.event_count += batch.event_count;
     totals.job_count += batch.job_count;
     totals.session_count += batch.session_count;
-    after = batch.next ?? undefined;
-  } while (after !== undefined);
+    // There can be more sessions than jobs; then the last jobs are looked at once more.
+    if (batch.next === null && batch.session_count < BATCH) break;
+    after = batch.next ?? after;
+  }
   const { event_count, job_count, session_count } = totals;
   return { json: totals, text: `Deleted ${event_count} events, ${job_count} jobs, ${session_count} sessions.\n` };
 }
