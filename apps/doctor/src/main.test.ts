@@ -2,7 +2,14 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { createQueuedJob, createUpload, hasParallelConnections, openTestDatabase } from "@pipeline/db/testing";
+import {
+  claimOne,
+  createQueuedJob,
+  createSession,
+  createUpload,
+  hasParallelConnections,
+  openTestDatabase,
+} from "@pipeline/db/testing";
 import { expect, it, test } from "vitest";
 import { z } from "zod";
 
@@ -32,6 +39,19 @@ test.each([
   const { code, stdout, stderr } = await runDoctor(args, env);
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr).toContain(message);
+});
+
+test.each([
+  ["the database is away", ["--json"], "database_unavailable", "cannot be reached"],
+  ["an option is unknown", ["--everything", "--json"], "usage", "unknown option '--everything'"],
+  ["a cap is no number", ["--json", "--max-in-hand-per-user", "many"], "usage", "--maxInHandPerUser"],
+])("with --json it is told as JSON when %s", async (_when, args, code, message) => {
+  const told = await runDoctor(args, NOWHERE);
+  expect({ ...told, stderr: JSON.parse(told.stderr) }).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: { error: { code, message: expect.stringContaining(message) } },
+  });
 });
 
 const reportSchema = z.object({
@@ -70,6 +90,31 @@ it.skipIf(!hasParallelConnections())(
     ]);
     const lenient = await runDoctor([], { ...env, WORKER_MAX_RETRIES: "4" });
     expect(lenient).toMatchObject({ code: 0, stderr: "" });
+    await opened.close();
+  },
+);
+
+it.skipIf(!hasParallelConnections())(
+  "the workers' own cap is the doctor's, and without one I11 alone is refused: needs a server for two processes",
+  async () => {
+    const opened = await openTestDatabase();
+    const { job } = await createQueuedJob(opened.database);
+    await createQueuedJob(opened.database, { user_id: job.user_id });
+    const session = await createSession(opened.database);
+    for (let held = 0; held < 2; held++) await claimOne(opened.database, session);
+    const env = { DATABASE_URL: opened.url ?? "" };
+    const capped = await runDoctor(["--only", "I11"], { ...env, WORKER_MAX_JOBS_PER_USER: "1" });
+    expect(capped).toMatchObject({ code: 1, stdout: expect.stringContaining("has 2 jobs in hand, the cap is 1") });
+    const wider = ["--only", "I11", "--max-in-hand-per-user", "2"];
+    expect(await runDoctor(wider, { ...env, WORKER_MAX_JOBS_PER_USER: "1" })).toMatchObject({ code: 0, stderr: "" });
+    const uncapped = await runDoctor(["--only", "I11", "--json"], env);
+    expect({ ...uncapped, stderr: JSON.parse(uncapped.stderr) }).toMatchObject({
+      code: 2,
+      stdout: "",
+      stderr: {
+        error: { code: "cap_missing", message: expect.stringContaining("I11 can be checked only against a cap") },
+      },
+    });
     await opened.close();
   },
 );

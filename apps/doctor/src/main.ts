@@ -1,6 +1,13 @@
 import { openDatabase } from "@pipeline/composition";
 import { checkSchemaVersion, diagnose, type DiagnoseOptions, type Diagnosis } from "@pipeline/db";
-import { ConfigError, createLogger, toAppError } from "@pipeline/runtime";
+import {
+  ConfigError,
+  createLogger,
+  type Environment,
+  formatFailure,
+  readCommandLine,
+  toAppError,
+} from "@pipeline/runtime";
 import { Command } from "commander";
 import { z } from "zod";
 import { loadDoctorConfig } from "./config.ts";
@@ -21,17 +28,22 @@ const optionsSchema = z.object({
 });
 type DoctorOptions = z.infer<typeof optionsSchema>;
 
+// Commander's own 1 for a wrong option would say that something is violated.
+const line = readCommandLine(process.argv.slice(2), { usageExitCode: COULD_NOT_LOOK });
 await new Command("doctor")
+  .configureOutput(line.output)
+  .exitOverride(line.exit)
   .description(
     "Checks every invariant that the database of DATABASE_URL can show, in one snapshot, and changes nothing.",
   )
   .option("--json", "print JSON")
   .option("--all", "read the history and content of every job and document, not only of those that changed last")
   .option("--only <invariants>", "check these only, such as I2,I4")
-  .option("--max-in-hand-per-user <jobs>", "check that no user has more jobs in hand than this (I11)")
+  .option(
+    "--max-in-hand-per-user <jobs>",
+    "check that no user has more jobs in hand than this (I11); WORKER_MAX_JOBS_PER_USER by default",
+  )
   .addHelpText("after", "\nExits with 0 when everything holds, 1 when something does not, 2 when it could not look.")
-  // Commander's own 1 for a wrong option would say that something is violated.
-  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? SOUND : COULD_NOT_LOOK))
   .action(async (raw: unknown, command: Command) => {
     const parsed = optionsSchema.safeParse(raw);
     if (!parsed.success) {
@@ -39,7 +51,7 @@ await new Command("doctor")
     }
     process.exitCode = await examine(parsed.data);
   })
-  .parseAsync();
+  .parseAsync(line.args, { from: "user" });
 
 async function examine(options: DoctorOptions): Promise<number> {
   try {
@@ -50,7 +62,9 @@ async function examine(options: DoctorOptions): Promise<number> {
     );
     return isSound ? SOUND : VIOLATED;
   } catch (error) {
-    process.stderr.write(`The doctor could not look. ${describeFailure(error)}\n`);
+    const { code, message } = describeFailure(error);
+    const told = `The doctor could not look. ${code}: ${message}\n`;
+    process.stderr.write(options.json ? formatFailure({ code, message }) : told);
     return COULD_NOT_LOOK;
   }
 }
@@ -62,23 +76,23 @@ async function readDatabase(options: DoctorOptions): Promise<Diagnosis[]> {
   const database = await openDatabase(environment, "doctor", log);
   try {
     await checkSchemaVersion(database);
-    return await diagnose(database, diagnoseOptions(options, environment.WORKER_MAX_RETRIES));
+    return await diagnose(database, diagnoseOptions(options, environment));
   } finally {
     await database.close();
   }
 }
 
-function diagnoseOptions(options: DoctorOptions, maxRetries: number): DiagnoseOptions {
+function diagnoseOptions(options: DoctorOptions, environment: Environment): DiagnoseOptions {
   return {
-    maxRetries,
+    maxRetries: environment.WORKER_MAX_RETRIES,
+    maxInHandPerUser: options.maxInHandPerUser ?? environment.WORKER_MAX_JOBS_PER_USER,
     ...(options.all ? { recentJobs: null, recentDocuments: null } : {}),
     ...(options.only === undefined ? {} : { only: options.only }),
-    ...(options.maxInHandPerUser === undefined ? {} : { maxInHandPerUser: options.maxInHandPerUser }),
   };
 }
 
-function describeFailure(error: unknown): string {
-  if (error instanceof ConfigError) return `invalid_config: ${error.message}`;
+function describeFailure(error: unknown): { code: string; message: string } {
+  if (error instanceof ConfigError) return { code: "invalid_config", message: error.message };
   const { code, message } = toAppError(error);
-  return `${code}: ${message}`;
+  return { code, message };
 }

@@ -655,6 +655,7 @@ test("only the named invariants are checked, and a name that no check has is ref
   const diagnoses = await diagnose(opened.database, { only: ["I4", "I9"] });
   expect(diagnoses.map(({ invariant }) => invariant)).toEqual(["I4", "I9"]);
   await expect(diagnose(opened.database, { only: ["I99"] })).rejects.toMatchObject({ code: "unknown_invariant" });
+  await expect(diagnose(opened.database, { only: ["I2", "I11"] })).rejects.toMatchObject({ code: "cap_missing" });
 });
 
 it.skipIf(!hasParallelConnections())("a check that takes too long is named: needs two connections", async () => {

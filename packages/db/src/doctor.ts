@@ -39,7 +39,8 @@ export interface DiagnoseOptions extends Partial<CheckSettings> {
  * Looks for violations of every invariant that a database can show. A database is read in one snapshot, so that all checks
  * see one moment; inside a transaction they see what it sees, and no time limit is set. With a million jobs and nine
  * million events a check took 2 s of a core at most and all of them 25 s; unbounded, those of events took 20 s each.
- * Throws `check_timeout` when a check takes too long, `unknown_invariant` for a name that no check has.
+ * Throws `check_timeout` when a check takes too long, `unknown_invariant` for a name that no check has, `cap_missing` for one
+ * that cannot be checked without `maxInHandPerUser`.
  */
 export async function diagnose(db: Queryable | Database, options: DiagnoseOptions = {}): Promise<Diagnosis[]> {
   const plan = { checks: chooseChecks(options), settings: { ...DEFAULTS, ...options } };
@@ -87,10 +88,17 @@ function chooseChecks({ only, maxInHandPerUser }: DiagnoseOptions): readonly Che
   if (unknown !== undefined) {
     throw new AppError({ kind: "invalid", code: "unknown_invariant", message: `No check is named "${unknown}".` });
   }
-  return CHECKS.filter(
+  const chosen = CHECKS.filter(
     ({ invariant, needsCap }) =>
       (only?.includes(invariant) ?? true) && (needsCap !== true || maxInHandPerUser !== undefined),
   );
+  // Left out without a word, it would pass for checked.
+  const unchecked = only?.find((name) => chosen.every((check) => check.invariant !== name));
+  if (unchecked !== undefined) {
+    const message = `${unchecked} can be checked only against a cap: --max-in-hand-per-user or WORKER_MAX_JOBS_PER_USER.`;
+    throw new AppError({ kind: "invalid", code: "cap_missing", message });
+  }
+  return chosen;
 }
 
 async function runChecks(db: Queryable, { checks, settings }: Plan): Promise<Diagnosis[]> {
