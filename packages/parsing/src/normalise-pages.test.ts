@@ -96,8 +96,98 @@ describe("running headers and footers", () => {
     expect(normalise(texts)).toEqual({ texts, notes: [] });
   });
 
-  test("a page with nothing else becomes empty and keeps its place", () => {
-    expect(normalise(["Head\n\na", "Head\n\nb", "Head", "Head\n\nd"]).texts).toEqual(["Head\n\na", "b", "", "d"]);
+  test("stay on a page that has nothing else", () => {
+    const texts = ["a", "b", "", "d"].map((text, index) => `Head\n\n${text}\n\nPage ${index + 1}`);
+    expect(normalise(texts).texts).toEqual(["Head\n\na", "b", "Head\n\nPage 3", "d"]);
+    expect(normalise(["1", "2", "3"], "text").texts).toEqual(["1", "2", "3"]);
+  });
+
+  test.each([
+    "Page N of the test policy",
+    "Coverage tier N pays 100 dollars",
+    "The code word of page N is zebra.",
+    "Premium table for the year 202N",
+    "202N",
+    "Appendix N",
+    "Chapter N",
+    "Clause N",
+    "(N)",
+    "N.",
+    "- N",
+    "Question N",
+    "Claim form N",
+    "## Section N",
+    "# N",
+    "Tier · N",
+    "N EUR",
+    "Week N of 4",
+    "N/2026",
+  ])("%j is text, alone and beside other text", (line) => {
+    const lines = [1, 2, 3, 4].map((page) => line.replace("N", String(page)));
+    expect(normalise(lines, "text")).toEqual({ texts: lines, notes: [] });
+    const above = lines.map((each, index) => `${each}\n\n${"abcd"[index]} of its own`);
+    expect(normalise(above)).toEqual({ texts: above, notes: [] });
+    const below = lines.map((each, index) => `${"abcd"[index]} of its own\n\n${each}`);
+    expect(normalise(below)).toEqual({ texts: below, notes: [] });
+  });
+
+  test.each([
+    "N",
+    "- N -",
+    "— N —",
+    "**N**",
+    "N/12",
+    "N of 12",
+    "Page N",
+    "PAGE N.",
+    "[Page N of 12]",
+    "page no. N",
+    "p. N",
+    "Seite N von 12",
+    "S. N",
+    "Página N de 12",
+    "page N sur 12",
+    "Pagina N di 12",
+    "Strona N z 12",
+    "Стр. N из 12",
+    "第N页 共12页",
+  ])("%j is a page number and goes from the first page too", (line) => {
+    const texts = [1, 2, 3, 4].map((page) => `${"abcd"[page - 1]}\n\n${line.replace("N", String(page))}`);
+    expect(normalise(texts).texts).toEqual(["a", "b", "c", "d"]);
+  });
+
+  test.each([
+    "ACME Policy AB-1 · Page N of 12",
+    "ACME Policy AB-1 Page N of 12",
+    "Page N of 12 ACME Policy AB-1",
+    "Page N | ACME Policy AB-1",
+    "ACME – Seite N",
+    "ACME Policy        Page N",
+  ])("%j stays where it stands first", (line) => {
+    const texts = [1, 2, 3, 4].map((page) => `${line.replace("N", String(page))}\n\n${"abcd"[page - 1]}`);
+    expect(normalise(texts).texts).toEqual([`${line.replace("N", "1")}\n\na`, "b", "c", "d"]);
+  });
+
+  test("that stand twice on the first page stay there twice", () => {
+    const texts = ["a", "b", "c"].map((letter) => `Paid\nPaid\n\n${letter}`);
+    expect(normalise(texts).texts).toEqual(["Paid\nPaid\n\na", "b", "c"]);
+  });
+
+  test("table rows and fences stay, however often they repeat", () => {
+    const table = "| Benefit | Cover |\n| --- | --- |\n| Spa | Not covered |";
+    const bare = "Benefit | Cover\n--- | ---\nSpa | Not covered";
+    const code = "```\nsame\n```";
+    for (const block of [table, bare, code]) {
+      const texts = ["a", "b", "c"].flatMap((letter) => [`${block}\n\n${letter}\n\n${block}`]);
+      expect(normalise(texts)).toEqual({ texts, notes: [] });
+    }
+  });
+
+  test("a line that repeats behind text is content, also where it once stands first", () => {
+    const call = "Important: call 911 first";
+    const texts = ["a", "b", "c", "d"].map((letter) => `# Claim ${letter}\n\n${call}\n\n${letter}`);
+    const all = [...texts, `${call}\n\ne`, `${call}\n\nf`];
+    expect(normalise(all)).toEqual({ texts: all, notes: [] });
   });
 
   test("text behind other text is content, even where it repeats", () => {

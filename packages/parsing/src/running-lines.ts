@@ -1,3 +1,4 @@
+import { readPageNumber } from "./page-number.ts";
 import type { ParsedPage } from "./parsed-document.ts";
 
 /** How many lines at a page's top and bottom can be running ones. */
@@ -5,80 +6,115 @@ const EDGE_LINES = 4;
 const MIN_PAGES = 3;
 /** Left and right pages have headers of their own, each on about half of the pages. */
 const MIN_SHARE = 0.4;
-/** Each number takes a key as long as its line. In longer lines, and those with more numbers, none is the page's. */
-const LONGEST_NUMBERED_LINE = 300;
-const MOST_NUMBERS = 20;
 
 /**
- * Removes headers and footers that repeat on most pages of a document of three pages or more. A number
- * counts as equal where it goes up with the pages ("Page 3 of 9"). What names no page stays where it
- * stands first: a policy number in every header is still part of the text, once.
+ * Removes headers and footers that repeat on most pages of a document of three pages or more. Page numbers that go up
+ * with the pages go everywhere, other lines stay where they stand first: a policy number in every header is still part
+ * of the text, once. A page that would be left without text stays as it is.
  */
 export function removeRunningLines(pages: readonly ParsedPage[]): { pages: ParsedPage[]; removedTotal: number } {
   if (pages.length < MIN_PAGES) return { pages: [...pages], removedTotal: 0 };
-  const counts = countKeys(pages);
+  const linesByPage = pages.map((page) => page.text.split("\n"));
+  const edgesByPage = pages.map((page, index) => edgesOf(linesByPage[index] ?? [], page.page_number));
   const needed = Math.max(MIN_PAGES, Math.ceil(pages.filter((page) => page.text.trim() !== "").length * MIN_SHARE));
+  const isRunning = findRunning(edgesByPage, needed);
   const seen = new Set<string>();
   let removedTotal = 0;
-  const cleaned = pages.map((page) => {
-    const lines = page.text.split("\n");
-    const drop = new Set<number>();
-    for (const { indexes, edge } of edgesOf(lines)) {
-      for (const index of indexes) {
-        const key = keysOf(lines[index] ?? "", { page: page.page_number, edge }).find(
-          (each) => (counts.get(each) ?? 0) >= needed,
-        );
-        // Running lines form the outer edge: what stands behind the first other line is content.
-        if (key === undefined) break;
-        if (isPageNumber(key) || seen.has(key)) drop.add(index);
-        seen.add(key);
-      }
-    }
+  const cleaned = pages.map((page, index) => {
+    const lines = linesByPage[index] ?? [];
+    const drop = linesToDrop(edgesByPage[index] ?? [], { isRunning, seen });
+    const kept = lines.filter((_, at) => !drop.has(at)).join("\n");
+    if (!/[\p{L}\p{N}]/u.test(kept)) return page;
     removedTotal += drop.size;
-    return { ...page, text: lines.filter((_, index) => !drop.has(index)).join("\n") };
+    return { ...page, text: kept };
   });
   return { pages: cleaned, removedTotal };
 }
 
-type Edge = "top" | "bottom";
-
-function countKeys(pages: readonly ParsedPage[]): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const page of pages) {
-    const lines = page.text.split("\n");
-    const keys = edgesOf(lines).flatMap(({ indexes, edge }) =>
-      indexes.flatMap((index) => keysOf(lines[index] ?? "", { page: page.page_number, edge })),
-    );
-    for (const key of new Set(keys)) counts.set(key, (counts.get(key) ?? 0) + 1);
-  }
-  return counts;
+/** What is compared with other pages: the line as it stands, or with its page number told relative to the page. */
+interface Key {
+  text: string;
+  isPageNumber: boolean;
 }
 
-/** The indexes of the first and last lines with text, from the outside in. */
-function edgesOf(lines: readonly string[]): { edge: Edge; indexes: number[] }[] {
+interface EdgeLine {
+  index: number;
+  keys: Key[];
+}
+
+/** The lines with text at one end of a page, from the outside in. */
+type Edge = EdgeLine[];
+type IsRunning = (key: Key) => boolean;
+
+function edgesOf(lines: readonly string[], page: number): Edge[] {
   const filled = [...lines.keys()].filter((index) => lines[index]?.trim() !== "");
-  return [
-    { edge: "top", indexes: filled.slice(0, EDGE_LINES) },
-    { edge: "bottom", indexes: filled.slice(-EDGE_LINES).toReversed() },
-  ];
+  const edgeOf = (name: string, indexes: number[]): Edge =>
+    indexes.map((index) => ({
+      index,
+      keys: isTableOrFence(lines, index) ? [] : keysOf(lines[index] ?? "", { name, page }),
+    }));
+  return [edgeOf("top", filled.slice(0, EDGE_LINES)), edgeOf("bottom", filled.slice(-EDGE_LINES).toReversed())];
 }
 
-/** The line as it stands, and once for each number in it with that number told relative to the page. */
-function keysOf(line: string, place: { page: number; edge: Edge }): string[] {
-  const text = line
+/** Rows are content wherever they repeat, and a fence that goes leaves its code open. */
+function isTableOrFence(lines: readonly string[], index: number): boolean {
+  const line = lines[index] ?? "";
+  if (/^\s*(?:\||```|~~~)/.test(line)) return true;
+  return line.includes("|") && [lines[index - 1], lines[index + 1]].some((next) => next?.includes("|"));
+}
+
+function keysOf(line: string, { name, page }: { name: string; page: number }): Key[] {
+  const words = line
     .replace(/^#{1,6}\s+/, "")
     .replace(/\s+/g, " ")
     .trim()
     .toLowerCase();
-  const numbers = text.length > LONGEST_NUMBERED_LINE ? [] : [...text.matchAll(/\d{1,5}/g)];
-  if (numbers.length > MOST_NUMBERS) return [`${place.edge} ${text}`];
-  const relative = numbers.map((match) => {
-    const offset = Number(match[0]) - place.page;
-    return `${place.edge} ${text.slice(0, match.index)}<page ${offset}>${text.slice(match.index + match[0].length)}`;
-  });
-  return [...relative, `${place.edge} ${text}`];
+  const asItStands = { text: `${name} ${words}`, isPageNumber: false };
+  const numbered = readPageNumber(line);
+  if (numbered === undefined) return [asItStands];
+  const { number, rest, isAlone } = numbered;
+  return [{ text: `${name} <page ${number - page}> ${rest}`, isPageNumber: isAlone }, asItStands];
 }
 
-function isPageNumber(key: string): boolean {
-  return /<page -?\d+>/.test(key);
+/**
+ * Which keys are on enough pages. The first round counts all lines near an edge, the next ones only those with nothing
+ * but running lines between them and the edge: what stands behind other text is content.
+ */
+function findRunning(edgesByPage: readonly Edge[][], needed: number): IsRunning {
+  let isRunning: IsRunning = isAny;
+  for (let round = 0; round <= EDGE_LINES; round += 1) {
+    const counts = new Map<string, number>();
+    for (const edges of edgesByPage) {
+      const keys = edges.flatMap((edge) => outerRun(edge, isRunning)).flatMap((line) => line.keys);
+      for (const text of new Set(keys.map((key) => key.text))) counts.set(text, (counts.get(text) ?? 0) + 1);
+    }
+    isRunning = (key) => (counts.get(key.text) ?? 0) >= needed;
+  }
+  return isRunning;
+}
+
+function isAny(): boolean {
+  return true;
+}
+
+function outerRun(edge: Edge, isRunning: IsRunning): Edge {
+  const end = edge.findIndex((line) => !line.keys.some(isRunning));
+  return end === -1 ? edge : edge.slice(0, end);
+}
+
+function linesToDrop(
+  edges: readonly Edge[],
+  { isRunning, seen }: { isRunning: IsRunning; seen: Set<string> },
+): Set<number> {
+  const drop = new Set<number>();
+  const keysHere: string[] = [];
+  for (const { index, keys } of edges.flatMap((edge) => outerRun(edge, isRunning))) {
+    const key = keys.find(isRunning);
+    if (key === undefined) continue;
+    if (key.isPageNumber || seen.has(key.text)) drop.add(index);
+    keysHere.push(key.text);
+  }
+  // A line that stands twice on one page is written twice.
+  for (const key of keysHere) seen.add(key);
+  return drop;
 }
