@@ -56,6 +56,26 @@ describe("Markdown", () => {
     expect(document.pages).toEqual([{ page_number: 1, text: "# Cover\n\n| a | b |\n" }]);
   });
 
+  test.each([
+    "Note: this is the first section\nmore",
+    "Note: this is the first section\n\n- one\n- two",
+    "# Welcome",
+    "- one\n- two",
+    "  indented\nNote: text",
+    "Opening hours: 9 to 5\nOn 10:30 the office closes",
+  ])("keeps %j between two rules at its top", async (section) => {
+    const content = `---\n${section}\n---\nrest of text`;
+    const document = await parse(content, "markdown");
+    expect(document.pages).toEqual([{ page_number: 1, text: content }]);
+  });
+
+  test("may have lists, longer values, comments and blank lines in its front matter", async () => {
+    const matter =
+      "# made by hand\ntitle: The plan\n\ntags:\n- a\n- b\nkeys: [\n  c\n]\nabout: >\n  two\n  lines\n'a b': 1";
+    const document = await parse(`---\n${matter}\n---\nrest`.replaceAll("\n", "\r\n"), "markdown");
+    expect(document).toMatchObject({ title: "The plan", pages: [{ text: "rest" }] });
+  });
+
   test("a rule at the top is no front matter, and the first heading is the title", async () => {
     const document = await parse("---\nHello there\n---\n# Cover #\n", "markdown");
     expect(document.title).toBe("Cover");

@@ -16,7 +16,7 @@ export async function parseMarkdown(input: FormatInput): Promise<ParsedDocument>
   const { title, body } = takeFrontMatter(text);
   return {
     parser: "markdown",
-    parser_version: "1",
+    parser_version: "2",
     title: title ?? firstHeading(body),
     pages: splitPages(body),
     notes,
@@ -48,10 +48,28 @@ function splitPages(text: string): ParsedDocument["pages"] {
 function takeFrontMatter(text: string): { title: string | null; body: string } {
   const match = /^---[ \t]*\r?\n([\s\S]*?)\r?\n(?:---|\.\.\.)[ \t]*(?:\r?\n|$)/.exec(text);
   const matter = match?.[1];
-  // A rule at the top of a text is no front matter: that has a key in its first line or a comment.
-  if (match === null || matter === undefined || !/^(?:[\w-]+\s*:|#)/.test(matter)) return { title: null, body: text };
+  if (match === null || matter === undefined || !isYaml(matter)) return { title: null, body: text };
   const title = /^title\s*:\s*(.+)$/im.exec(matter)?.[1]?.trim();
   return { title: title === undefined ? null : unquote(title), body: text.slice(match[0].length) };
+}
+
+/** Between two rules at the top of a text may be text: one line that YAML would not have, and all of it stays. */
+function isYaml(matter: string): boolean {
+  let value: string | undefined;
+  for (const line of matter.split(/\r?\n/)) {
+    if (line.trim() === "" || line.startsWith("#")) continue;
+    const next = /^(?:[\w.-]+|"[^"]*"|'[^']*')[ \t]*:(?:[ \t]+(.*)|)$/.exec(line);
+    if (next !== null) value = next[1]?.trim() ?? "";
+    else if (value === undefined || !continues(line, value)) return false;
+  }
+  return value !== undefined;
+}
+
+/** Items follow a key without a value, the end of a list its beginning; anything else is indented. */
+function continues(line: string, value: string): boolean {
+  if (/^[ \t]/.test(line)) return true;
+  if (/^-(?:[ \t]|$)/.test(line)) return value === "" || value.startsWith("#");
+  return /^[\]}][ \t]*$/.test(line) && /^[[{]/.test(value);
 }
 
 function unquote(value: string): string | null {
