@@ -211,6 +211,22 @@ describe("PDFs that cannot be read", () => {
     await expect(parsePdf(cut)).rejects.toMatchObject({ kind: "permanent", code: "damaged_file" });
   });
 
+  test("whatever follows its end does not make a PDF truncated", async () => {
+    const content = makeRawPdf([showLines(["All of its text is there."])]);
+    for (const rest of [Buffer.alloc(200_000), Buffer.from(`<p>Scanned by ACME</p>\n`.repeat(10_000))]) {
+      await expect(parsePdf(Buffer.concat([content, rest]))).resolves.toMatchObject({
+        pages: [{ text: "All of its text is there." }],
+      });
+    }
+  });
+
+  test("a PDF whose update is cut off is damaged_file", async () => {
+    const content = makeRawPdf([showLines(["The text before its update."])]);
+    const update = Buffer.from("5 0 obj\n<< /Length 500000 >>\nstream\n");
+    const cut = Buffer.concat([content, update, randomBytes(100_000)]);
+    await expect(parsePdf(cut)).rejects.toMatchObject({ code: "damaged_file", message: /truncated/ });
+  });
+
   test.each([
     ["nothing but a header", Buffer.from("%PDF-1.7\n")],
     ["noise after the header", Buffer.concat([Buffer.from("%PDF-1.7\n"), Buffer.alloc(50_000, 0xa7)])],

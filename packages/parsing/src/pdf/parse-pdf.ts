@@ -9,8 +9,10 @@ import { PDFJS_VERSION, readPdfjs } from "./read-pdfjs.ts";
 
 /** A page with less is most likely a picture of text. */
 const MIN_PAGE_CHARS = 20;
-/** Mail gateways add bytes behind a PDF, but few. */
+/** Mail gateways add bytes behind a PDF, mostly few. */
 const END_WITHIN_BYTES = 65_536;
+/** An update begins right behind the end of what it updates. */
+const UPDATE_WITHIN_BYTES = 1024;
 /** Below this share of letters and digits a page's fonts lack the table that says which character a glyph is. */
 const MIN_READABLE_SHARE = 0.3;
 
@@ -55,14 +57,21 @@ async function parseWithPdfium(input: FormatInput & { bytes: Buffer }): Promise<
  * a shorter one opens, but its later pages are missing.
  */
 function refuseTruncated(bytes: Buffer): void {
-  const tail = bytes.subarray(-END_WITHIN_BYTES);
-  if (!tail.includes("%%EOF") && !tail.includes("startxref")) {
+  if (!hasEnd(bytes)) {
     throw damagedFile("The PDF is truncated: its end is missing.");
   }
   const head = bytes.toString("latin1", 0, 2048);
   const length = /\/Linearized\b[^>]*?\/L\s+(\d+)/.exec(head)?.[1];
   if (length === undefined || Number(length) <= bytes.length) return;
   throw damagedFile(`The PDF is truncated: it has ${bytes.length} of ${length} bytes.`);
+}
+
+/** An end that more than a few bytes follow is one, unless what follows is the PDF's next part, whose own end is missing. */
+function hasEnd(bytes: Buffer): boolean {
+  const end = Math.max(bytes.lastIndexOf("%%EOF"), bytes.lastIndexOf("startxref"));
+  if (end === -1) return false;
+  if (end >= bytes.length - END_WITHIN_BYTES) return true;
+  return !/\b\d+\s+\d+\s+obj\b|\bendstream\b/.test(bytes.toString("latin1", end, end + UPDATE_WITHIN_BYTES));
 }
 
 function pageNotes(pages: readonly ParsedPage[]): ParseNote[] {
