@@ -6,6 +6,7 @@ import { migrate } from "./migrate.ts";
 import type { Queryable } from "./queryable.ts";
 import {
   createCompleteDocument,
+  createQueuedJob,
   hasParallelConnections,
   openTestDatabase,
   vectorOf,
@@ -152,7 +153,7 @@ describe("the services' roles", () => {
     ["worker", "update SCHEMA.documents set user_id = gen_random_uuid()"],
     ["worker", "insert into SCHEMA.upload_jobs default values"],
     ["worker", "update SCHEMA.upload_jobs set user_id = gen_random_uuid()"],
-    ["worker", "delete from SCHEMA.events"],
+    ["worker", "delete from SCHEMA.spending"],
     ["worker", "update SCHEMA.queue_control set paused_at = now()"],
     ["worker", "insert into SCHEMA.webhook_log default values"],
     ["worker", "delete from SCHEMA.schema_migrations"],
@@ -160,6 +161,14 @@ describe("the services' roles", () => {
     const role = `upload_pipeline_${service}`;
     const refused = attempt(database, { role, claims: "" }, (tx) => tx.run(statement.replace("SCHEMA", tx.schema)));
     expect(await refused).toBe("42501");
+  });
+
+  test("the worker deletes no job that goes on", async () => {
+    await createQueuedJob(database, { user_id: userB });
+    const role = "upload_pipeline_worker";
+    const deleted = attempt(database, { role, claims: "" }, (tx) => tx.run(`delete from ${tx.schema}.upload_jobs`));
+    const ended = `select count(*)::int as count from ${database.schema}.upload_jobs where finished_at is not null`;
+    expect(await deleted).toBe(await countRows(database, ended));
   });
 
   test("a second schema in the same database has roles of its own, closed to the first one's", async () => {
