@@ -128,6 +128,11 @@ test("every finished job is looked at once, however small the batches", async ()
   expect(await prune(3)).toEqual({ totals: { event_count: whole - 7, job_count: 0, session_count: 0 }, batches: 3 });
 });
 
+test("a batch looks at so many jobs though none of them is old", async () => {
+  for (let index = 0; index < 7; index++) await createUpload(opened.database);
+  expect(await prune(3)).toEqual({ totals: { event_count: 0, job_count: 0, session_count: 0 }, batches: 3 });
+});
+
 test("sessions that ended or expired long ago go, but for one that a job still names", async () => {
   const [live, ended, expired, named] = await Promise.all(
     Array.from({ length: 4 }, () => createSession(opened.database)),

@@ -4,7 +4,7 @@ import { one, type Queryable } from "./queryable.ts";
 export interface RetentionBatch {
   /** Age since a job's end, or a session's, in days. */
   olderThanDays: number;
-  /** Most finished jobs that are looked at, and most sessions that are deleted. */
+  /** Most jobs that are looked at, of whatever age, and most sessions that are deleted. */
   limit: number;
   /** Where the batch before this one ended. */
   after: string | undefined;
@@ -20,23 +20,26 @@ const deletedRow = z.object({
 export type DeletedBatch = z.infer<typeof deletedRow>;
 
 /**
- * Deletes what nobody asks for any more of the next finished jobs: jobs that are not their document's newest, with all
+ * Deletes what nobody asks for any more of the old among the next jobs: jobs that are not their document's newest, with all
  * their events; of the others all events but the last, which still says how the job ended; and sessions of workers long
- * gone. Unfinished jobs are neither read for long nor locked. One batch is one statement, over finished jobs in the order
- * of their ids: a whole round reads the table once.
+ * gone. Unfinished jobs are neither read for long nor locked. One batch is one statement, over jobs in the order of their
+ * ids, of which it reads no more than `limit`, also where none is old: a whole round reads the table once.
  */
 export function deleteFinished(db: Queryable, batch: RetentionBatch): Promise<DeletedBatch> {
   return one(
     db,
     deletedRow,
-    `with old as materialized (
-       select j.job_id, exists (select from ${db.schema}.upload_jobs n
-           where n.document_id = j.document_id and n.generation > j.generation) as is_superseded
+    `with looked_at as materialized (
+       select j.job_id, j.document_id, j.generation, j.state, j.finished_at
        from ${db.schema}.upload_jobs j
-       where j.state in ('done', 'deadletter', 'cancelled') and j.finished_at < now() - $1::float8 * interval '1 day'
-         and ($3::uuid is null or j.job_id > $3)
+       where $3::uuid is null or j.job_id > $3
        order by j.job_id
        limit $2
+     ), old as materialized (
+       select j.job_id, exists (select from ${db.schema}.upload_jobs n
+           where n.document_id = j.document_id and n.generation > j.generation) as is_superseded
+       from looked_at j
+       where j.state in ('done', 'deadletter', 'cancelled') and j.finished_at < now() - $1::float8 * interval '1 day'
      ), locked as materialized (
        -- a job that is being revived or deleted is left for the next time
        select j.job_id, o.is_superseded from old o cross join lateral (
@@ -68,7 +71,7 @@ export function deleteFinished(db: Queryable, batch: RetentionBatch): Promise<De
      )
      select (select count(*) from events_gone) as event_count, (select count(*) from jobs_gone) as job_count,
        (select count(*) from sessions_gone) as session_count,
-       case when (select count(*) from old) = $2 then (select job_id from old order by job_id desc limit 1) end as next`,
+       case when (select count(*) from looked_at) = $2 then (select job_id from looked_at order by job_id desc limit 1) end as next`,
     [batch.olderThanDays, batch.limit, batch.after ?? null],
   );
 }
