@@ -40,6 +40,7 @@ export function workerOptions(environment: Environment): WorkerOptions {
     maxRetries: environment.WORKER_MAX_RETRIES,
     retryBaseDelayMs: environment.WORKER_RETRY_BASE_DELAY * 1_000,
     maxCrashes: MAX_CRASHES,
+    historyMs: environment.WORKER_HISTORY_AGE === 0 ? undefined : environment.WORKER_HISTORY_AGE * 1_000,
     budgets: {
       usdPerDay: environment.BUDGET_USD_PER_DAY,
       usdPerUserPerDay: environment.BUDGET_USD_PER_USER_PER_DAY,

@@ -7,7 +7,9 @@ const LIMIT = 1_000;
 /** Notes of old callbacks, also where no parser calls back any more. They are kept for a month, so that the hour does not matter. */
 export const OLD_CALLBACKS: OldRows = {
   name: "old callbacks",
-  countField: "callback_count",
   intervalMs: 3_600_000,
-  remove: (database) => deleteOldCallbacks(database, LIMIT),
+  remove: async (database) => ({
+    counts: { callback_count: await deleteOldCallbacks(database, LIMIT) },
+    hasMore: false,
+  }),
 };

@@ -10,7 +10,6 @@ const LIMIT = 5_000;
  */
 export const OLD_KEYS: OldRows = {
   name: "old idempotency keys",
-  countField: "key_count",
   intervalMs: 60_000,
-  remove: (database) => deleteOldKeys(database, LIMIT),
+  remove: async (database) => ({ counts: { key_count: await deleteOldKeys(database, LIMIT) }, hasMore: false }),
 };

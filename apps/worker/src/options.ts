@@ -27,6 +27,8 @@ export interface WorkerOptions {
   retryBaseDelayMs: number;
   /** A job that this many workers died on, at one stage, is dead-lettered as poison. */
   maxCrashes: number;
+  /** How long after its end the history of a job, or of a worker, is kept; undefined: for ever. */
+  historyMs?: number | undefined;
   /** Where documents lie while they are worked on; the system's directory for temporary files. */
   copiesDirectory: string;
   /** Limits of one parse; the parser's own by default. */

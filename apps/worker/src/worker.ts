@@ -4,8 +4,9 @@ import { NO_TRACING } from "@pipeline/telemetry";
 import { WorkerStopping } from "./abort-reasons.ts";
 import { createAlarm, type Alarm } from "./alarm.ts";
 import { OLD_CALLBACKS } from "./forget-callbacks.ts";
+import { oldHistory } from "./forget-history.ts";
 import { OLD_KEYS } from "./forget-keys.ts";
-import { forgetOld } from "./forget-old.ts";
+import { forgetOld, type OldRows } from "./forget-old.ts";
 import { createHands, type Hands } from "./hands.ts";
 import { removeLeftovers } from "./local-copies.ts";
 import type { WorkerDependencies, WorkerOptions } from "./options.ts";
@@ -79,8 +80,7 @@ export function createWorker(dependencies: WorkerDependencies): Worker {
         runHeartbeats(parts, beating.signal),
         tidyParser(parts, stopping.signal),
         removeFiles(dependencies, stopping.signal),
-        forgetOld(dependencies, OLD_KEYS, stopping.signal),
-        forgetOld(dependencies, OLD_CALLBACKS, stopping.signal),
+        ...listOldRows(dependencies.options).map((rows) => forgetOld(dependencies, rows, stopping.signal)),
       ]);
       listening = listen(parts);
       await listening;
@@ -171,6 +171,10 @@ async function tidyParser({ dependencies }: Parts, signal: AbortSignal): Promise
       if (!signal.aborted) log.error({ err: error }, "parser not tidied");
     },
   });
+}
+
+function listOldRows({ historyMs }: WorkerOptions): OldRows[] {
+  return [OLD_KEYS, OLD_CALLBACKS, ...(historyMs === undefined ? [] : [oldHistory(historyMs)])];
 }
 
 /** Copies that stay behind are no reason not to work. */

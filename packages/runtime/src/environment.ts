@@ -132,6 +132,11 @@ export const environmentSchema = z.object({
   WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(64).default(4),
   /** Jobs of one user that all workers together have in hand; no limit by default. The same for all workers. */
   WORKER_MAX_JOBS_PER_USER: z.coerce.number().int().min(1).optional(),
+  /** How long after its end a job's history is kept; 0: for ever. */
+  WORKER_HISTORY_AGE: z.coerce
+    .number()
+    .refine((value) => value === 0 || value >= 86_400, { error: "is neither 0 nor a day (86400) or more" })
+    .default(7_776_000),
 
   /** Where the local stand-ins keep their data: disk store, embedded database, development secrets. */
   DATA_DIR: z.string().default(".data"),

@@ -29,6 +29,16 @@ test("development needs nothing but a database", () => {
   expect(environment).toMatchObject({ ENVIRONMENT: "development", SERVICE_PORT: 8000, WORKER_MAX_RETRIES: 3 });
 });
 
+test("history is kept for 90 days, for ever with 0, and never for less than a day", () => {
+  for (const [age, seconds] of Object.entries({ "": 90 * 86_400, "0": 0, "86400": 86_400 })) {
+    const environment = parseEnvironment({ DATABASE_URL, WORKER_HISTORY_AGE: age }, "worker");
+    expect(environment.WORKER_HISTORY_AGE).toBe(seconds);
+  }
+  for (const refused of ["86399", "-1", "90d"]) {
+    expect(faultsOf({ DATABASE_URL, WORKER_HISTORY_AGE: refused }, "worker"), refused).toHaveLength(1);
+  }
+});
+
 test("headers for traces are read, and refused without being shown", () => {
   const list = "authorization=Basic%20dXNlcjpwYXNz==, x-scope=a=b,x-rate=50%,x-raw=%ff";
   const { OTEL_EXPORTER_OTLP_HEADERS: read } = parseEnvironment(
