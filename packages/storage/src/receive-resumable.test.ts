@@ -4,6 +4,7 @@ import { type IncomingMessage, request } from "node:http";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SignedUpload } from "./object-store.ts";
+import { describeRefusal } from "./receive-resumable.ts";
 import { RESUMABLE_ROUTE, RESUMABLE_TOKEN_HEADER } from "./upload-link.ts";
 import { openUploadServer, type UploadServer } from "./upload-server.fixture.ts";
 
@@ -140,5 +141,24 @@ describe("a token of one upload", () => {
     await send(own, { offset: 6, body: REST.slice(0, 3) });
     const answer = await head(own, `/${idOf(own)}?/${idOf(theirs)}`);
     expect(answer).toMatchObject({ status: 200, headers: { "upload-offset": "9" } });
+  });
+});
+
+describe("a refusal of the protocol", () => {
+  it.each([
+    [400, undefined],
+    [404, undefined],
+    [413, undefined],
+    [500, undefined],
+    [418, 400],
+    [501, 400],
+    [502, 500],
+    [507, 500],
+  ])("of status %i never leaves as one that the contract does not declare", (status_code, status) => {
+    expect(describeRefusal({ status_code, body: "as the library has it" })?.status_code).toBe(status);
+  });
+
+  it("without a status is left to be a 500", () => {
+    expect(describeRefusal(new Error("unexpected"))).toBeUndefined();
   });
 });

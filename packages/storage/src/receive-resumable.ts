@@ -109,8 +109,10 @@ async function admit(exchange: ResumableRequest, receiver: Receiver): Promise<Se
   }
   if (await exists(objectPath(receiver.layout, declared.path))) throw alreadyReceived();
   const verifiedId = idOf(declared.path);
-  if (id === undefined) requireDeclared(declared, promise);
-  else await requireSameLength(receiver.parts, { id: verifiedId, promise });
+  if (id === undefined) {
+    requireNoParts(request);
+    requireDeclared(declared, promise);
+  } else await requireSameLength(receiver.parts, { id: verifiedId, promise });
   receiver.admitted.set(request, verifiedId);
   return () => receiver.server.handle(request, response);
 }
@@ -165,6 +167,16 @@ function parseMetadata(header: string | undefined): Record<string, string | null
   }
 }
 
+/** One link is one upload: what is to be put together of several would leave pieces that no token is for. */
+function requireNoParts(request: IncomingMessage): void {
+  if (headerOf(request, "upload-concat") === undefined) return;
+  throw new AppError({
+    kind: "invalid",
+    code: "upload_concat_unsupported",
+    message: "An upload is sent as one: `Upload-Concat` is not taken. Turn parallel uploads off in the client.",
+  });
+}
+
 /** A length that is told later could be any, so it is told at once. */
 function requireDeclared({ contentType, contentLength }: DeclaredFile, promise: UploadPromise): void {
   if (contentLength === undefined) throw lengthMismatch(promise.bytes_len);
@@ -203,11 +215,27 @@ async function publishParts(layout: DiskLayout, upload: Pick<Upload, "id" | "siz
   await rm(`${received}.json`, { force: true });
 }
 
-/** Our own refusals with their codes; the protocol's stay as they are. */
-function describeRefusal(error: unknown): { status_code: number; body: string } | undefined {
-  if (!(error instanceof AppError)) return undefined;
-  const { code, kind } = error;
-  return { status_code: kind === "conflict" ? 409 : 503, body: JSON.stringify({ code }) };
+/** What the protocol may be refused with; the contract declares them. */
+const PROTOCOL_STATUSES: ReadonlySet<number> = new Set([400, 403, 404, 409, 410, 412, 413, 415, 500]);
+
+/** Our own refusals with their codes; the protocol's stay as they are, as far as they are declared. */
+export function describeRefusal(error: unknown): { status_code: number; body: string } | undefined {
+  if (error instanceof AppError) {
+    const { code, kind } = error;
+    return { status_code: kind === "conflict" ? 409 : 503, body: JSON.stringify({ code }) };
+  }
+  const status = statusOf(error);
+  if (status === undefined || PROTOCOL_STATUSES.has(status)) return undefined;
+  // 501 is an extension that the client may not ask for: its fault, not ours.
+  const isClients = status < 500 || status === 501;
+  return isClients
+    ? { status_code: 400, body: "The protocol forbids it, or the server does not have it.\n" }
+    : { status_code: 500, body: "Something went wrong with that request.\n" };
+}
+
+function statusOf(error: unknown): number | undefined {
+  if (typeof error !== "object" || error === null || !("status_code" in error)) return undefined;
+  return typeof error.status_code === "number" ? error.status_code : undefined;
 }
 
 /** Keys are UUIDs joined by "/", and none of both holds a "_". */

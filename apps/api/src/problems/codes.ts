@@ -83,6 +83,10 @@ export const PROBLEM_CODES = {
   upload_length_mismatch: { status: 422, meaning: "the upload has another length than promised" },
   upload_type_mismatch: { status: 422, meaning: "the upload declares another type than promised" },
   upload_form_invalid: { status: 422, meaning: "the PUT is a form without a file, or not a whole form" },
+  upload_concat_unsupported: {
+    status: 422,
+    meaning: "a resumable upload in parallel parts (`Upload-Concat`); send it as one",
+  },
   upload_interrupted: { status: 422, meaning: "the connection broke before the file was whole; PUT it again" },
   uploads_in_flight_limit: {
     status: 429,

@@ -215,6 +215,7 @@ describe("a resumable upload", () => {
       422,
       "upload_length_mismatch",
     ],
+    ["parallel parts", 12, { "upload-concat": "partial" }, 422, "upload_concat_unsupported"],
     ["a broken token", 12, { "x-signature": "eyJ.broken.token" }, 401, "upload_link_invalid"],
     ["no token", 12, { "x-signature": "" }, 401, "upload_link_invalid"],
     ["no file", 12, { "upload-metadata": "" }, 401, "upload_link_invalid"],

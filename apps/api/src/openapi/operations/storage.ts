@@ -52,7 +52,7 @@ export const storageOperations: Operations = {
     access: "resumable",
     summary: "Begin an upload piece by piece",
     description: `The tus protocol, version 1.0.0 (${TUS}). Use a client for it; \`resumable\` of an upload has what it needs.`,
-    codes: REFUSALS,
+    codes: [...REFUSALS, "upload_concat_unsupported"],
     answers: {
       201: { description: "Begun; the upload is at `Location`.", headers: ["Location"] },
       ...PROTOCOL_REFUSALS,
