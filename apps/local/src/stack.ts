@@ -2,8 +2,10 @@ import {
   buildApi,
   createServiceVerifier,
   createTokenVerifier,
+  issuerOf,
   signDevelopmentToken,
   settingsFrom,
+  type TokenVerifierOptions,
 } from "@pipeline/api";
 import {
   createEmbedder,
@@ -84,16 +86,20 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
     closers.push(() => worker.stop({ deadlineMs: STOP_DEADLINE_MS }));
 
     const secret = await tokenSecret(environment);
-    const system = { ...shared, ...checks, ...createVerifiers(secret), monitoring, notifier };
+    const { SUPABASE_URL: supabaseUrl } = environment;
+    const verifiers = createVerifiers({ secret, ...(supabaseUrl === undefined ? {} : { supabaseUrl }) });
+    const system = { ...shared, ...checks, ...verifiers, monitoring, notifier };
     const api = await buildApi({ ...system, settings: settingsFrom(environment) });
     closers.push(() => closeApi(api));
     address.url = await api.listen({ host: environment.SERVICE_HOST, port });
     monitoring.watch.start();
     closers.push(() => monitoring.watch.stop());
+    const signing = { secret, ...(supabaseUrl === undefined ? {} : { issuer: issuerOf(supabaseUrl) }) };
     return {
       url: address.url,
       database,
-      signToken: (userId, expiresInSeconds = DAY_SECONDS) => signDevelopmentToken({ secret, userId, expiresInSeconds }),
+      signToken: (userId, expiresInSeconds = DAY_SECONDS) =>
+        signDevelopmentToken({ ...signing, userId, expiresInSeconds }),
       stop,
     };
   } catch (error) {
@@ -102,8 +108,9 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
   }
 }
 
-function createVerifiers(secret: string) {
-  return { verifyToken: createTokenVerifier({ secret }), verifyService: createServiceVerifier({ secret }) };
+/** Where there is a project, emulated or not, its tokens name it; those of the development secret alone name nobody. */
+function createVerifiers(tokens: TokenVerifierOptions) {
+  return { verifyToken: createTokenVerifier(tokens), verifyService: createServiceVerifier(tokens) };
 }
 
 /** Answers what is in hand; an upload that still trickles in is cut off, and its sender can put it again. */

@@ -1,6 +1,8 @@
+import { randomUUID } from "node:crypto";
 import { access, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { signDevelopmentToken } from "@pipeline/api";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createClient } from "./client.ts";
 import { ingestFile } from "./ingest.ts";
@@ -100,6 +102,32 @@ test("with --mocks a document goes through emulators of every service, and nothi
   expect(await command.ended, command.output()).toBe(0);
   expect(command.output()).toContain("Nothing was kept.");
   await expect(access(kept.DATA_DIR)).rejects.toMatchObject({ code: "ENOENT" });
+}, 180_000);
+
+test("with --mocks tokens of the emulated project alone are taken, which dev-token makes", async () => {
+  const command = startCommand("apps/local/src/start.ts", { args: ["--mocks", "0"], env });
+  const url = await command.printed(/API +(http\S+)/);
+  const project = {
+    SUPABASE_URL: await command.printed(/SUPABASE_URL=(\S+) /),
+    SUPABASE_JWT_SECRET: await command.printed(/SUPABASE_JWT_SECRET=(\S+) /),
+    SUPABASE_SERVICE_ROLE_KEY: await command.printed(/SUPABASE_SERVICE_ROLE_KEY=(\S+) /),
+  };
+  const statusWith = async (token: string): Promise<number> => {
+    const headers = { authorization: `Bearer ${token}` };
+    return (await fetch(`${url}/api/upload-pipeline/documents`, { headers })).status;
+  };
+  const sign = (issuer?: string): Promise<string> =>
+    signDevelopmentToken({
+      secret: project.SUPABASE_JWT_SECRET,
+      userId: randomUUID(),
+      expiresInSeconds: 60,
+      ...(issuer === undefined ? {} : { issuer }),
+    });
+  const made = startCommand("apps/api/src/token.ts", { env: { ...env, ...project } });
+  expect(await statusWith(await made.printed(/^(eyJ\S+)$/m))).toBe(200);
+  expect(await statusWith(await sign(`${project.SUPABASE_URL}/auth/v1`))).toBe(200);
+  expect(await statusWith(await sign("http://evil.example.test/auth/v1"))).toBe(401);
+  expect(await statusWith(await sign())).toBe(401);
 }, 180_000);
 
 test.for(["staging", "production"])("%s refuses the emulators", async (environment) => {

@@ -82,9 +82,11 @@ function stopOnSignal(starting: Promise<LocalStack>, mocks: OpenedMocks | undefi
 }
 
 /** What commands beside the emulators sign with; a configured secret is nobody's to print. */
-function emulatedSecret(mocks: OpenedMocks | undefined): string {
-  const secret = mocks?.environment.SUPABASE_JWT_SECRET;
-  return secret === undefined ? "" : `SUPABASE_JWT_SECRET=${secret} `;
+function emulatedProject(mocks: OpenedMocks | undefined): string {
+  const environment = mocks?.environment;
+  if (environment === undefined) return "";
+  const names = ["SUPABASE_URL", "SUPABASE_JWT_SECRET", "SUPABASE_SERVICE_ROLE_KEY"] as const;
+  return names.map((name) => `${name}=${environment[name] ?? ""} `).join("");
 }
 
 async function printWelcome(
@@ -97,7 +99,7 @@ async function printWelcome(
   process.stdout.write(`
 API       ${stack.url}
 Database  ${database}, schema ${stack.database.schemaName}
-${emulators || `Data      ${dataDirectory(environment)}\n`}Token     (valid for a day; \`${emulatedSecret(mocks)}npx -y pnpm@12 dev-token\` makes others)
+${emulators || `Data      ${dataDirectory(environment)}\n`}Token     (valid for a day; \`${emulatedProject(mocks)}npx -y pnpm@12 dev-token\` makes others)
 ${token}
 
 Try       curl -H "authorization: Bearer $TOKEN" ${stack.url}/api/upload-pipeline/documents
