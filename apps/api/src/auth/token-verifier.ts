@@ -17,9 +17,17 @@ export interface Identity {
  */
 export type TokenVerifier = (token: string) => Promise<Identity>;
 
+/** ECMAScript's; 8.64e15 milliseconds. */
+const LAST_DATE_SECONDS = 8_640_000_000_000;
+
 // Only what users cannot write themselves counts: user_metadata never does. Service and anonymous keys are tokens of
 // the same keys, so the role is what tells a user's from theirs.
-const userClaims = z.object({ sub: z.guid().toLowerCase(), role: z.literal("authenticated"), exp: z.number() });
+const userClaims = z.object({
+  sub: z.guid().toLowerCase(),
+  role: z.literal("authenticated"),
+  // Later than the last date that there is, and what ends with the token would never end.
+  exp: z.number().max(LAST_DATE_SECONDS),
+});
 
 /** Verifies Supabase's user tokens; nobody is asked but for the project's public keys, now and then. */
 export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
