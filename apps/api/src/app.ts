@@ -12,6 +12,7 @@ import { browsers } from "./plugins/browsers.ts";
 import { contract } from "./plugins/contract.ts";
 import { correlation } from "./plugins/correlation.ts";
 import { idempotency } from "./plugins/idempotency.ts";
+import { jsonBodies } from "./plugins/json-bodies.ts";
 import { opening } from "./plugins/opening.ts";
 import { pressure } from "./plugins/pressure.ts";
 import { privateAnswers } from "./plugins/private-answers.ts";
@@ -93,6 +94,7 @@ async function addPlugins(app: FastifyInstance, { dependencies, limiting, regist
   await app.register(requestTrace, { tracing });
   await app.register(correlation);
   await app.register(problems);
+  await app.register(jsonBodies);
   await app.register(browsers, { corsOrigins: settings.corsOrigins });
   await app.register(pressure, { maxLagMs: settings.maxLagMs });
   await app.register(opening, { isOpen });

@@ -71,7 +71,10 @@ const STATUS_BY_KIND: Readonly<Record<ErrorKind, number>> = {
 };
 
 /** Where HTTP has a status of its own for what our kinds do not tell apart. */
-const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([["unsupported_media_type", 415]]);
+const STATUS_BY_CODE: ReadonlyMap<string, number> = new Map([
+  ["unsupported_media_type", 415],
+  ["unsupported_content_type", 415],
+]);
 
 function describeAppError(error: AppError): Failure {
   if (error.kind === "internal") {
