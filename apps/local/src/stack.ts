@@ -5,7 +5,6 @@ import {
   issuerOf,
   signDevelopmentToken,
   settingsFrom,
-  type TokenVerifierOptions,
 } from "@pipeline/api";
 import {
   createEmbedder,
@@ -85,23 +84,14 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
     await worker.start();
     closers.push(() => worker.stop({ deadlineMs: STOP_DEADLINE_MS }));
 
-    const secret = await tokenSecret(environment);
-    const { SUPABASE_URL: supabaseUrl } = environment;
-    const verifiers = createVerifiers({ secret, ...(supabaseUrl === undefined ? {} : { supabaseUrl }) });
+    const { verifiers, signToken } = await openTokens(environment);
     const system = { ...shared, ...checks, ...verifiers, monitoring, notifier };
     const api = await buildApi({ ...system, settings: settingsFrom(environment) });
     closers.push(() => closeApi(api));
     address.url = await api.listen({ host: environment.SERVICE_HOST, port });
     monitoring.watch.start();
     closers.push(() => monitoring.watch.stop());
-    const signing = { secret, ...(supabaseUrl === undefined ? {} : { issuer: issuerOf(supabaseUrl) }) };
-    return {
-      url: address.url,
-      database,
-      signToken: (userId, expiresInSeconds = DAY_SECONDS) =>
-        signDevelopmentToken({ ...signing, userId, expiresInSeconds }),
-      stop,
-    };
+    return { url: address.url, database, signToken, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -109,8 +99,16 @@ export async function startStack(options: StackOptions): Promise<LocalStack> {
 }
 
 /** Where there is a project, emulated or not, its tokens name it; those of the development secret alone name nobody. */
-function createVerifiers(tokens: TokenVerifierOptions) {
-  return { verifyToken: createTokenVerifier(tokens), verifyService: createServiceVerifier(tokens) };
+async function openTokens(environment: Environment) {
+  const { SUPABASE_URL: supabaseUrl } = environment;
+  const secret = await tokenSecret(environment);
+  const trusted = supabaseUrl === undefined ? { secret } : { secret, supabaseUrl };
+  const signing = supabaseUrl === undefined ? { secret } : { secret, issuer: issuerOf(supabaseUrl) };
+  return {
+    verifiers: { verifyToken: createTokenVerifier(trusted), verifyService: createServiceVerifier(trusted) },
+    signToken: (userId: string, expiresInSeconds = DAY_SECONDS) =>
+      signDevelopmentToken({ ...signing, userId, expiresInSeconds }),
+  };
 }
 
 /** Answers what is in hand; an upload that still trickles in is cut off, and its sender can put it again. */
