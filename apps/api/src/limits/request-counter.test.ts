@@ -82,6 +82,34 @@ describe("the counter of requests", () => {
     await there.close();
     await opened.close();
   });
+
+  it.skipIf(!hasParallelConnections())(
+    "is passed by few where two processes take from it at once (on a server)",
+    async () => {
+      vi.useRealTimers();
+      const opened = await openTestDatabase();
+      const counters = [0, 1].map(() =>
+        createRequestCounter(opened.openAs("api"), { exchangeMs: HOUR_MS, onError: fail }),
+      );
+      // A minute may end in between, and then all begins anew.
+      await vi.waitFor(
+        async () => {
+          const subject = { kind: "user", name: String(Math.random()) } as const;
+          let total = 0;
+          for (let taken = -1; taken !== 0; total += taken) {
+            taken = counters.filter((counter) => counter.take(subject, 600).isAllowed).length;
+            // As long as an exchange takes, or a little longer.
+            for (let turn = 0; turn < 3; turn += 1) await opened.database.run("select 1");
+          }
+          expect(total).toBeGreaterThanOrEqual(599);
+          expect(total).toBeLessThan(610);
+        },
+        { timeout: 60_000 },
+      );
+      for (const counter of counters) await counter.close();
+      await opened.close();
+    },
+  );
 });
 
 function address(index: number): RequestSubject {

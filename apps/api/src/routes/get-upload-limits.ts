@@ -22,8 +22,10 @@ const limitsBody = z.object({
   /** Files in one batch, and the bytes of its JSON. */
   max_batch_files: z.int(),
   max_batch_bytes: z.int(),
-  /** Streams of job progress that a user may have open at once. */
-  max_streams: z.int(),
+  max_streams: z.int().meta({
+    description:
+      "Streams of job progress that a user may have open at once in each process of the API; several processes let through as many times more.",
+  }),
   /** The largest `limit` of the lists. */
   max_page_size: z.int(),
   /** Of one user, over all processes of the service: what is allowed, used and left. */
@@ -32,12 +34,16 @@ const limitsBody = z.object({
     in_flight: allowance,
     per_day: allowance.extend({ resets_at: isoTime }),
   }),
-  /** In this minute. */
-  requests: z.object({
-    per_user: allowance.extend({ resets_at: isoTime }),
-    /** Whoever asks from there. */
-    per_address: allowance.extend({ resets_at: isoTime }),
-  }),
+  requests: z
+    .object({
+      per_user: allowance.extend({ resets_at: isoTime }),
+      /** Whoever asks from there. */
+      per_address: allowance.extend({ resets_at: isoTime }),
+    })
+    .meta({
+      description:
+        "In this minute, over all processes of the API, which tell each other what they counted twice a second and more often towards the limit. It is near, not exact: each process can let through a few more, seldom more than a twentieth of it.",
+    }),
   search: z.object({
     max_query_chars: z.int(),
     /** The largest `limit`, and the one that applies when none is asked for; so is the token budget. */
