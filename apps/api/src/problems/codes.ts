@@ -69,7 +69,8 @@ export const PROBLEM_CODES = {
   },
   unsupported_content_type: {
     status: 415,
-    meaning: "the request's body has a content type that this call does not take, most take JSON alone, or a `Content-Encoding`",
+    meaning:
+      "the request's body has a content type that this call does not take, most take JSON alone, or a `Content-Encoding`",
   },
   invalid_request: { status: 422, meaning: "fields of the request are not valid; `errors` says which" },
   idempotency_key_reused: { status: 422, meaning: "this Idempotency-Key was used for another request" },
