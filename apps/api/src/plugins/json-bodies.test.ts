@@ -17,6 +17,11 @@ async function promise() {
   return uploadAnswer.parse((await api.call({ method: "POST", path: "/upload", user, body: uploadRequest() })).body);
 }
 
+async function post(payload: string | Buffer, encoding: string) {
+  const headers = { ...JSON_TYPE, "content-encoding": encoding, authorization: `Bearer ${await tokenOf(user)}` };
+  return api.app.inject({ method: "POST", url: `${API_PREFIX}/upload`, headers, payload });
+}
+
 describe("a body that is empty and said to be JSON", () => {
   it("is none where a call takes none", async () => {
     const { document_id, job_id } = await promise();
@@ -64,11 +69,6 @@ describe("a body that is empty and said to be JSON", () => {
 
 describe("a body with a Content-Encoding", () => {
   const plain = JSON.stringify(uploadRequest());
-
-  async function post(payload: string | Buffer, encoding: string) {
-    const headers = { ...JSON_TYPE, "content-encoding": encoding, authorization: `Bearer ${await tokenOf(user)}` };
-    return api.app.inject({ method: "POST", url: `${API_PREFIX}/upload`, headers, payload });
-  }
 
   it.each([
     ["gzip, and is gzipped", gzipSync(plain), "gzip"],
