@@ -2,6 +2,7 @@ import { pagesOf } from "../count-text.ts";
 
 /** Elements whose content nobody sees; what follows such a tag up to its end is no text. */
 const UNSEEN = ["script", "style", "noscript", "template"];
+const CHARACTER_DATA = "<![cdata[";
 const LINE = /^<(?:\/(?:p|li|tr|h[1-6]|dt|dd|pre|blockquote)|br)\b/;
 
 /** How many pages an HTML page may fill when it is laid out. Goes through it once, whatever stands in it. */
@@ -16,6 +17,10 @@ export function countHtml(bytes: Buffer): number {
     const end = tag === -1 ? html.length : tag;
     chars += html.slice(at, end).replace(/\s+/g, " ").trim().length;
     if (tag === -1) break;
+    if (html.startsWith(CHARACTER_DATA, tag)) {
+      at = tag + CHARACTER_DATA.length;
+      continue;
+    }
     if (LINE.test(html.slice(tag, tag + 12))) lines += 1;
     const over = html.indexOf(">", endOfContent(html, tag));
     at = over === -1 ? html.length : over + 1;

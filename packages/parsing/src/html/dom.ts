@@ -3,6 +3,7 @@ import { parseHTML } from "linkedom";
 /** The few members of a DOM element that this package uses; the browser's own types are not part of this project. */
 export interface HtmlElement {
   nodeName: string;
+  nodeType: number;
   innerHTML: string;
   textContent: string | null;
   childNodes: Iterable<HtmlElement>;
@@ -22,21 +23,85 @@ export interface HtmlElement {
 
 export interface HtmlDocument {
   documentElement: HtmlElement | null;
+  head: HtmlElement;
   body: HtmlElement;
   title: string;
+  childNodes: Iterable<HtmlElement>;
   createElement: (name: string) => HtmlElement;
   querySelector: (selector: string) => HtmlElement | null;
   querySelectorAll: (selector: string) => Iterable<HtmlElement>;
   toString: () => string;
 }
 
-/** Parses a whole page or a fragment; scripts never run. Throws RangeError on absurd nesting. */
+/** Parses a whole page or a fragment, whose text is all in the body then; scripts never run. Throws RangeError on absurd nesting. */
 export function parseDom(html: string): HtmlDocument {
   const source = cutBlanks(html);
-  // Without <html> the library makes the first element the root and loses the others.
-  const page = /<html[\s>]/i.test(source) ? source : `<!doctype html><html><body>${source}</body></html>`;
-  const document: HtmlDocument = parseHTML(page).document;
+  // Without <html> as the first element the library makes another one the root and loses what is beside it.
+  const whole = /<html[\s>]/i.test(source) ? parseWhole(source) : undefined;
+  const document =
+    whole?.documentElement?.nodeName === "HTML"
+      ? whole
+      : parseWhole(`<!doctype html><html><body>${source}</body></html>`);
+  gatherBody(document);
+  if (source.includes("<![CDATA[")) keepCharacterData(document);
   return document;
+}
+
+function parseWhole(html: string): HtmlDocument {
+  return parseHTML(html).document;
+}
+
+const HEAD_PARTS: ReadonlySet<string> = new Set([
+  "TITLE",
+  "META",
+  "LINK",
+  "BASE",
+  "SCRIPT",
+  "STYLE",
+  "NOSCRIPT",
+  "TEMPLATE",
+]);
+
+/** The tags of the body may be left out, and text may stand behind them; the library leaves such text where it is. */
+function gatherBody(document: HtmlDocument): void {
+  // The first call makes the two where there are none.
+  const { head, body } = document;
+  const before = [...head.childNodes].filter((node) => !HEAD_PARTS.has(node.nodeName) && !isBlank(node));
+  const after: HtmlElement[] = [];
+  for (const root of document.childNodes) {
+    const nodes = root === document.documentElement ? [...root.childNodes] : [root];
+    for (const node of nodes) if (node !== head && node !== body && !isBlank(node)) after.push(node);
+  }
+  if (before.length > 0) {
+    const rest = [...body.childNodes];
+    // One by one: a call takes some 100,000 arguments at most.
+    for (const node of [...before, ...rest]) body.append(node);
+  }
+  for (const node of after) body.append(node);
+}
+
+const ELEMENT = 1;
+const TEXT = 3;
+const COMMENT = 8;
+
+function isBlank(node: HtmlElement): boolean {
+  return node.nodeType !== ELEMENT && (node.nodeType !== TEXT || (node.textContent ?? "").trim() === "");
+}
+
+/** XHTML may hold text as CDATA, which the library takes for comments. What stands in scripts is none of either. */
+function keepCharacterData(document: HtmlDocument): void {
+  const open = [document.body];
+  for (let parent = open.pop(); parent !== undefined; parent = open.pop()) {
+    for (const node of [...parent.childNodes]) {
+      if (node.nodeType === ELEMENT) open.push(node);
+      else if (node.nodeType === COMMENT) replaceCharacterData(node);
+    }
+  }
+}
+
+function replaceCharacterData(comment: HtmlElement): void {
+  const text = comment.textContent ?? "";
+  if (text.startsWith("[CDATA[") && text.endsWith("]]")) comment.replaceWith(text.slice(7, -2));
 }
 
 /**

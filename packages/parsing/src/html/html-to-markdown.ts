@@ -1,6 +1,7 @@
 import TurndownService from "turndown";
 import { damagedFile } from "../parse-errors.ts";
 import { cutBlanks, depthOf, parseDom } from "./dom.ts";
+import type { HtmlDocument } from "./dom.ts";
 import { COLUMNS_ATTRIBUTE, tidyTables } from "./tidy-tables.ts";
 
 /** Real pages stay below 100; from about 2,000 on the recursion of the converter ends the process's stack. */
@@ -8,7 +9,10 @@ const MAX_DEPTH = 1000;
 /** Longer addresses are trackers and inlined data; they would only fill the passages. */
 const LINK_MAX_CHARS = 200;
 const NOISE =
-  "script, style, noscript, template, iframe, object, embed, svg, img, picture, video, audio, canvas, select, input, button";
+  "script, style, noscript, template, iframe, object, embed, svg, img, picture, video, audio, canvas, select, input";
+/** Such buttons open what stands behind them, like a question its answer: what they say is text. */
+const OPENERS =
+  "h1 button, h2 button, h3 button, h4 button, h5 button, h6 button, summary button, dt button, button[aria-expanded], button[aria-controls]";
 
 /**
  * HTML as Markdown: `#` headings, `-` lists, pipe tables. Pictures go, and so do links that lead nowhere
@@ -18,10 +22,17 @@ export function htmlToMarkdown(html: string): string {
   const document = parseDom(html);
   if (depthOf(document) > MAX_DEPTH) throw damagedFile("The document is nested too deeply to be read.");
   for (const noise of document.querySelectorAll(NOISE)) noise.remove();
+  tidyButtons(document);
   tidyTables(document);
   const markdown = createTurndown().turndown(cutBlanks(document.body.innerHTML));
   // Turndown pads "-" and "1." to four columns.
   return markdown.replace(/^([ \t]*(?:-|\d+\.))[ ]{2,3}(?=\S)/gm, "$1 ");
+}
+
+/** Buttons go, except that the titles of what can be opened become plain text. */
+export function tidyButtons(document: HtmlDocument): void {
+  for (const button of document.querySelectorAll(OPENERS)) button.replaceWith(...button.childNodes);
+  for (const button of document.querySelectorAll("button")) button.remove();
 }
 
 function createTurndown(): TurndownService {

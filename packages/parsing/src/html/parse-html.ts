@@ -3,22 +3,22 @@ import { decodeText, declaredCharset, isBinaryNoise } from "../decode-text.ts";
 import { damagedFile } from "../parse-errors.ts";
 import type { FormatInput } from "../parse-format.ts";
 import { encodingNotes } from "../parse-text.ts";
-import type { ParsedDocument } from "../parsed-document.ts";
+import type { ParsedDocument, ParseNote } from "../parsed-document.ts";
 import { readDocument } from "../read-document.ts";
 import { depthOf, parseDom } from "./dom.ts";
 import type { HtmlDocument } from "./dom.ts";
-import { htmlToMarkdown } from "./html-to-markdown.ts";
+import { htmlToMarkdown, tidyButtons } from "./html-to-markdown.ts";
 
-/** Readability's version; it decides what of a page counts as its text. */
-const VERSION = "0.6.0";
-/** Below this share of the page's text the reader view is taken to have lost some of it. */
-const ARTICLE_SHARE = 0.6;
+/** Readability's version, and after the plus the number of our own rules on what of a page counts as its text. */
+const VERSION = "0.6.0+2";
+/** Reader view may leave out so much of the text and no more: a button, the name of an author. A clause is longer. */
+const ARTICLE_SHARE = 0.98;
 const MAX_ARTICLE_DEPTH = 100;
 const MAX_ARTICLE_ELEMENTS = 50_000;
 
 /**
- * An HTML page as one page of Markdown: the article where reader view finds one that holds most of the
- * text, else the whole body without scripts, navigation and hidden parts. Notes: `encoding_guessed`.
+ * An HTML page as one page of Markdown: the whole body without scripts, navigation and hidden parts, or the article
+ * where reader view finds one that holds nearly all of that. Notes: `encoding_guessed`, `page_parts_left_out`.
  */
 export async function parseHtml(input: FormatInput): Promise<ParsedDocument> {
   const bytes = await readDocument(input.path);
@@ -26,15 +26,26 @@ export async function parseHtml(input: FormatInput): Promise<ParsedDocument> {
   if (isBinaryNoise(decoded.text)) throw damagedFile("The file holds binary data between its text.");
   const document = parseDom(decoded.text);
   const title = titleOf(document);
-  removeHidden(document);
-  const text = htmlToMarkdown(findArticle(document) ?? document.body.innerHTML);
+  const hidden = removeUnseen(document);
+  tidyButtons(document);
+  const { text, omitted } = chooseText(document);
   return {
     parser: "readability",
     parser_version: VERSION,
     title,
     pages: [{ page_number: 1, text }],
-    notes: encodingNotes(decoded),
+    notes: [...encodingNotes(decoded), ...omissionNotes({ hidden, omitted })],
   };
+}
+
+/** One note where text was left out, with how many characters, blanks aside. Navigation, scripts and styles are no text. */
+function omissionNotes({ hidden, omitted }: { hidden: number; omitted: number }): ParseNote[] {
+  const parts = [
+    hidden > 0 ? `${hidden} characters that the page hides` : "",
+    omitted > 0 ? `${omitted} characters around its article` : "",
+  ].filter((part) => part !== "");
+  if (parts.length === 0) return [];
+  return [{ code: "page_parts_left_out", message: `Parts of the page were left out: ${parts.join(", ")}.` }];
 }
 
 function titleOf(document: HtmlDocument): string | null {
@@ -43,25 +54,40 @@ function titleOf(document: HtmlDocument): string | null {
   return title.replace(/\s+/g, " ").trim() || null;
 }
 
-function removeHidden(document: HtmlDocument): void {
-  for (const element of document.querySelectorAll(
-    "script, style, noscript, template, nav, [hidden], [aria-hidden=true], [role=navigation]",
-  )) {
-    element.remove();
-  }
+const NO_TEXT = "script, style, template, body title, nav, [role=navigation]";
+const HIDDEN = "noscript, [hidden], [aria-hidden=true]";
+
+/** Removes what is no text and what is hidden; answers with the length of the hidden text. */
+function removeUnseen(document: HtmlDocument): number {
+  for (const element of document.querySelectorAll(NO_TEXT)) element.remove();
+  const hidden = [...document.querySelectorAll(HIDDEN)];
   for (const element of document.querySelectorAll("[style]")) {
-    if (/display\s*:\s*none|visibility\s*:\s*hidden/i.test(element.getAttribute("style") ?? "")) element.remove();
+    if (/display\s*:\s*none|visibility\s*:\s*hidden/i.test(element.getAttribute("style") ?? "")) hidden.push(element);
   }
+  const before = lengthOf(document.body.textContent ?? "");
+  // Some pages hide themselves until their scripts have run.
+  for (const element of hidden) if (element.nodeName !== "HTML" && element.nodeName !== "BODY") element.remove();
+  return before - lengthOf(document.body.textContent ?? "");
 }
 
-/** The article's HTML, or undefined where there is none or it would lose text. */
+/** The page's text, and how much of it that leaves out. */
+function chooseText(document: HtmlDocument): { text: string; omitted: number } {
+  // What counts is what comes out in the end, so both are compared as Markdown.
+  const whole = htmlToMarkdown(document.body.innerHTML);
+  const article = findArticle(document);
+  if (article === undefined) return { text: whole, omitted: 0 };
+  const text = htmlToMarkdown(article);
+  const omitted = lengthOf(whole) - lengthOf(text);
+  if (omitted > lengthOf(whole) * (1 - ARTICLE_SHARE)) return { text: whole, omitted: 0 };
+  return { text, omitted: Math.max(0, omitted) };
+}
+
+/** The article's HTML, or undefined where there is none. */
 function findArticle(document: HtmlDocument): string | undefined {
   if (isTooMuch(document)) return undefined;
   // Readability takes the document apart, so it gets one of its own.
   const article = new Readability<string>(parseDom(document.toString()), { keepClasses: false }).parse();
   if (article?.content === null || article?.content === undefined) return undefined;
-  const kept = lengthOf(article.textContent ?? "");
-  if (kept < lengthOf(textWithoutEdges(document)) * ARTICLE_SHARE) return undefined;
   return withMainHeading(document, article.content);
 }
 
@@ -82,13 +108,7 @@ function withMainHeading(document: HtmlDocument, content: string): string {
   return kept ? content : `<h1>${heading.innerHTML}</h1>${content}`;
 }
 
-/** The body's text less what a page repeats around its content. */
-function textWithoutEdges(document: HtmlDocument): string {
-  const copy = parseDom(document.toString());
-  for (const edge of copy.querySelectorAll("body > header, body > footer, aside")) edge.remove();
-  return copy.body.textContent ?? "";
-}
-
+/** Letters and digits: Markdown's own signs and the layout differ between a page and its article. */
 function lengthOf(text: string): number {
-  return text.replace(/\s+/g, "").length;
+  return text.replace(/[^\p{L}\p{N}]+/gu, "").length;
 }
