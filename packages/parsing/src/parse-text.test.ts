@@ -154,3 +154,125 @@ describe("HTML", () => {
     });
   });
 });
+
+describe("what an HTML page says", () => {
+  const prose = "The plan pays for the treatment that a doctor finds necessary, up to the limit. ".repeat(12);
+
+  async function textOf(body: string): Promise<string> {
+    const { pages } = await parse(`<html><head><title>Cover</title></head><body>${body}</body></html>`, "html");
+    return pages[0]?.text ?? "";
+  }
+
+  test.each([
+    ["a second article", `<article><p>${prose}</p></article><article><p>CLAUSE</p></article>`],
+    ["an aside", `<main><p>${prose}</p><aside>CLAUSE</aside></main>`],
+    ["an aside inside an article", `<article><p>${prose}</p><aside><p>CLAUSE</p></aside></article>`],
+    ["a plain part", `<article><p>${prose}</p></article><div class="plain"><p>CLAUSE</p></div>`],
+    ["a supplemental part", `<article><p>${prose}</p><div class="supplemental">CLAUSE</div></article>`],
+    ["remarks", `<article><p>${prose}</p><div class="remarks">CLAUSE</div></article>`],
+    ["a part with a header's class", `<div class="header">CLAUSE</div><article><p>${prose}</p></article>`],
+    ["a header", `<header>CLAUSE</header><article><p>${prose}</p></article>`],
+    ["a footer", `<article><p>${prose}</p></article><footer>CLAUSE</footer>`],
+    ["a form's label", `<article><p>${prose}</p></article><form><label>CLAUSE</label><input></form>`],
+  ])("%s is not left out", async (_, body) => {
+    const clause = "Exclusions: we do not pay for dentures, implants or braces of members above 65.";
+    await expect(textOf(body.replace("CLAUSE", clause))).resolves.toContain(clause);
+  });
+
+  test("what reader view drops of an article is little, and a note says how much", async () => {
+    const body = `<article><p>${prose.repeat(3)}</p></article><div class="sidebar">Share this</div>`;
+    const { pages, notes } = await parse(`<html><body>${body}</body></html>`, "html");
+    expect(pages[0]?.text).not.toContain("Share");
+    expect(notes).toEqual([
+      {
+        code: "page_parts_left_out",
+        message: "Parts of the page were left out: 9 characters around its article.",
+      },
+    ]);
+  });
+
+  test("hidden text is left out with a note, menus and scripts without one", async () => {
+    const hidden =
+      '<p hidden>one</p><p style="display: none">two</p><p aria-hidden="true">x</p><noscript>ok</noscript>';
+    const { pages, notes } = await parse(`<p>seen</p><nav>Home</nav><script>a()</script>${hidden}`, "html");
+    expect(pages[0]?.text).toBe("seen");
+    expect(notes).toEqual([
+      {
+        code: "page_parts_left_out",
+        message: "Parts of the page were left out: 9 characters that the page hides.",
+      },
+    ]);
+    await expect(parse("<p>seen</p><nav>Home</nav>", "html")).resolves.toMatchObject({ notes: [] });
+  });
+
+  test("a page that hides itself until its scripts have run is read", async () => {
+    const document = await parse('<html><body style="visibility:hidden"><p>seen</p></body></html>', "html");
+    expect(document).toMatchObject({ pages: [{ text: "seen" }], notes: [] });
+  });
+
+  test.each([
+    ["no body", "<html><head><title>t</title></head><p>one</p><p>two</p></html>"],
+    ["a head without an end", "<html><head><title>t</title><p>one</p><p>two</p>"],
+    ["text behind the body", "<html><body><p>one</p></body></html><p>two</p>"],
+    ["text before the page", "<p>one</p><html><body><p>two</p></body></html>"],
+  ])("%s loses no text", async (_, page) => {
+    const { pages } = await parse(page, "html");
+    expect(pages).toEqual([{ page_number: 1, text: "one\n\ntwo" }]);
+  });
+
+  test("the buttons that open an answer keep their question, others go", async () => {
+    const body =
+      "<h3><button>What is my deductible?</button></h3><p>500 a year.</p>" +
+      "<details><summary><button>And abroad?</button></summary><p>The same.</p></details>" +
+      '<button aria-expanded="false">For how long?</button><div>A year.</div><button>Accept</button>';
+    await expect(textOf(body)).resolves.toBe(
+      "### What is my deductible?\n\n500 a year.\n\nAnd abroad?\n\nThe same.\n\nFor how long?\n\nA year.",
+    );
+  });
+
+  test("the character data of XHTML is text", async () => {
+    const page =
+      '<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><script><![CDATA[ if (a<b) c(); ]]></script></head>' +
+      "<body><p>before<![CDATA[ a < b & <c> ]]>after</p><!-- gone --></body></html>";
+    const { pages } = await parse(page, "html");
+    expect(pages[0]?.text).toBe("before a < b & <c> after");
+  });
+});
+
+describe("cells over several rows of an HTML table", () => {
+  async function tableOf(rows: string): Promise<string[]> {
+    const { pages } = await parse(`<table>${rows}</table>`, "html");
+    return (pages[0]?.text ?? "").split("\n").toSpliced(1, 1);
+  }
+
+  test.each([
+    [
+      "are repeated in each",
+      "<tr><th>Plan<th>Where<th>Pays</tr><tr><td rowspan=2>Gold<td>In<td>$10</tr><tr><td>Out<td>$50</tr><tr><td>Tin<td>In<td>$5</tr>",
+      ["| Plan | Where | Pays |", "| Gold | In | $10 |", "| Gold | Out | $50 |", "| Tin | In | $5 |"],
+    ],
+    [
+      "and columns keep the columns behind them",
+      "<tr><td rowspan=2 colspan=2>a<td>b</tr><tr><td>c</tr>",
+      ["| a |  | b |", "| a |  | c |"],
+    ],
+    [
+      "stand at the row's end too, behind what is missing",
+      "<tr><td>a<td>b<td rowspan=3>c</tr><tr><td>d</tr><tr></tr>",
+      ["| a | b | c |", "| d |  | c |", "|  |  | c |"],
+    ],
+    [
+      "end with their part of the table",
+      "<thead><tr><td rowspan=9>a<td>b</tr></thead><tbody><tr><td>c<td>d</tr></tbody>",
+      ["| a | b |", "| c | d |"],
+    ],
+    [
+      "may reach to the end",
+      "<tr><td rowspan=0>a<td>b</tr><tr><td>c</tr><tr><td>d</tr>",
+      ["| a | b |", "| a | c |", "| a | d |"],
+    ],
+    ["may be nonsense", "<tr><td rowspan=x>a<td rowspan=-3>b</tr><tr><td>c<td>d</tr>", ["| a | b |", "| c | d |"]],
+  ])("%s", async (_, rows, expected) => {
+    await expect(tableOf(rows)).resolves.toEqual(expected);
+  });
+});

@@ -6,6 +6,10 @@ const BLOCKS = "p, div, ul, ol, li, h1, h2, h3, h4, h5, h6, blockquote, pre, hr,
 export const COLUMNS_ATTRIBUTE = "data-columns";
 /** A page may ask for a billion. */
 const MAX_COLUMN_SPAN = 50;
+const MAX_ROW_SPAN = 1000;
+/** How many characters a document's cells over several rows may add, a cell being worth ten; a long book of tables needs a tenth. */
+const MAX_REPEATED = 200_000;
+const CELL_COST = 10;
 
 /**
  * Makes tables fit for pipes: tables that only lay out a page become blocks, cells become one line each,
@@ -16,9 +20,10 @@ export function tidyTables(document: HtmlDocument): void {
   for (const table of document.querySelectorAll("table")) {
     if (isLayout(table)) unwrapTable(table);
   }
+  const room = { left: MAX_REPEATED };
   for (const table of document.querySelectorAll("table")) {
     for (const cell of table.querySelectorAll("td, th")) flattenCell(cell);
-    markHeading(table);
+    markHeading(table, room);
   }
 }
 
@@ -52,20 +57,92 @@ function flattenCell(cell: HtmlElement): void {
   }
 }
 
-/** Gives the first row a separator under it; a cell over several columns is followed by empty ones. */
-function markHeading(table: HtmlElement): void {
+/** Gives the first row a separator under it, and every row a cell in each column that it reaches. */
+function markHeading(table: HtmlElement, room: Room): void {
   const rows = [...table.querySelectorAll("tr")];
-  for (const row of rows) {
-    for (const cell of cellsOf(row)) spreadCell(cell);
+  const open: OpenCells = new Map();
+  let columns = 0;
+  let section: HtmlElement | null = null;
+  for (const [index, row] of rows.entries()) {
+    // A cell ends with the head or body of the table that it stands in.
+    if (row.parentNode !== section) open.clear();
+    section = row.parentNode;
+    columns = Math.max(columns, spreadRow(row, { index, open, room }));
   }
-  const columns = Math.max(...rows.map((row) => cellsOf(row).length));
   rows[0]?.setAttribute(COLUMNS_ATTRIBUTE, String(columns));
 }
 
-function spreadCell(cell: HtmlElement): void {
-  const span = Math.min(Number(cell.getAttribute("colspan") ?? 1), MAX_COLUMN_SPAN);
-  const empty = Array.from({ length: Math.max(0, span - 1) || 0 }, () => cell.ownerDocument.createElement("td"));
-  cell.after(...empty);
+interface Room {
+  left: number;
+}
+
+/** By column, the text of a cell that reaches into further rows, and the index of the last one. */
+type OpenCells = Map<number, { text: string; lastRow: number }>;
+
+/**
+ * Gives the row a cell for each column: one over several columns is followed by empty ones, one over several rows
+ * is repeated in each, because a line of a pipe table is read by itself. Answers with the number of columns.
+ */
+function spreadRow(row: HtmlElement, { index, open, room }: { index: number; open: OpenCells; room: Room }): number {
+  const own = cellsOf(row);
+  const cells: HtmlElement[] = [];
+  for (const cell of own) {
+    while (isOpen(open, cells.length, index) && room.left > 0) repeatCell(row, { cells, open, room });
+    const first = cells.push(cell) - 1;
+    for (let span = spanOf(cell, "colspan", MAX_COLUMN_SPAN); span > 1; span -= 1) cells.push(makeCell(row, ""));
+    const lastRow = index + spanOf(cell, "rowspan", MAX_ROW_SPAN) - 1;
+    for (let column = first; lastRow > index && column < cells.length; column += 1) {
+      open.set(column, { text: column === first ? oneLine(cell) : "", lastRow });
+    }
+  }
+  const end = room.left > 0 ? endOfOpen(open, index) : 0;
+  while (cells.length < end && room.left > 0) repeatCell(row, { cells, open, room });
+  // One by one: a call takes some 100,000 arguments at most.
+  if (cells.length > own.length) for (const cell of cells) row.append(cell);
+  return cells.length;
+}
+
+function isOpen(open: OpenCells, column: number, row: number): boolean {
+  return (open.get(column)?.lastRow ?? -1) >= row;
+}
+
+function repeatCell(
+  row: HtmlElement,
+  { cells, open, room }: { cells: HtmlElement[]; open: OpenCells; room: Room },
+): void {
+  const text = open.get(cells.length)?.text ?? "";
+  room.left -= CELL_COST + text.length;
+  cells.push(makeCell(row, text));
+}
+
+/** One past the last column that a cell above reaches into; forgets the cells that have ended. */
+function endOfOpen(open: OpenCells, row: number): number {
+  let end = 0;
+  for (const column of open.keys()) {
+    if (isOpen(open, column, row)) end = Math.max(end, column + 1);
+    else open.delete(column);
+  }
+  return end;
+}
+
+/** Zero rows are all that follow. */
+function spanOf(cell: HtmlElement, name: "colspan" | "rowspan", most: number): number {
+  const span = Number(cell.getAttribute(name) ?? 1);
+  return span === 0 && name === "rowspan" ? most : Math.min(span, most) || 1;
+}
+
+function makeCell(row: HtmlElement, text: string): HtmlElement {
+  const cell = row.ownerDocument.createElement("td");
+  cell.append(text);
+  return cell;
+}
+
+/** Noncharacters stand for page breaks in a Word file's text, and those happen once. */
+function oneLine(cell: HtmlElement): string {
+  return (cell.textContent ?? "")
+    .replace(/[\ufdd0-\ufdef]/g, "")
+    .replace(/\s+/g, " ")
+    .trim();
 }
 
 function cellsOf(row: HtmlElement): HtmlElement[] {
