@@ -18,6 +18,10 @@ function docxWithStyles(styles: string): Uint8Array {
   return makeRawDocx(paragraph(run("a")), { "word/styles.xml": strToU8(`<w:styles>${styles}</w:styles>`) });
 }
 
+function docxWithHeader(header: string): Uint8Array {
+  return makeRawDocx(paragraph(run("a")), { "word/header1.xml": strToU8(`<w:hdr>${header}</w:hdr>`) });
+}
+
 /** Each style is based on the one before. */
 const styleChain = Array.from(
   { length: 15_000 },
@@ -36,7 +40,16 @@ test.each<[string, Format, string | Uint8Array, string]>([
   ["preformatted blanks", "html", `<html><body><pre>a${" ".repeat(1_000_000)}b</pre></body></html>`, "read"],
   ["no-break spaces", "html", `<html><body><p>a${"\u00a0".repeat(1_000_000)}b</p></body></html>`, "read"],
   ["tags that never end", "html", `<html><body>a${"<p ".repeat(300_000)}`, "read"],
+  [
+    "cells over all rows",
+    "html",
+    `<table><tr>${"<td rowspan=0>a".repeat(20_000)}${"<tr><td>b".repeat(20_000)}</table>`,
+    "read",
+  ],
+  ["character data that never ends", "html", `<html><body>a${"<![CDATA[".repeat(200_000)}`, "read"],
   ["sections that never end", "docx", makeRawDocx("<w:sectPr ".repeat(150_000)), "damaged_file"],
+  ["fields that never end", "docx", makeRawDocx("<w:fldSimple ".repeat(150_000)), "damaged_file"],
+  ["a header that never ends", "docx", docxWithHeader("<w:t ".repeat(150_000) + "<w:p>a".repeat(150_000)), "read"],
   ["styles that never end", "docx", docxWithStyles("<w:style >".repeat(250_000)), "damaged_file"],
   ["styles based on each other", "docx", docxWithStyles(styleChain), "read"],
   ["a paragraph of many lines on one page", "pdf", makeRawPdf([longParagraph(32_000)]), "read"],

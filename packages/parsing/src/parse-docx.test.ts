@@ -90,6 +90,66 @@ describe("what a Word file says", () => {
     ]);
   });
 
+  test.each([
+    [
+      "fields",
+      run("Dear ") +
+        `<w:fldSimple w:instr=" MERGEFIELD Name ">${run("«Ms Zebra»")}</w:fldSimple><w:fldSimple w:instr=" TITLE "/>` +
+        run(", your policy"),
+      "Dear «Ms Zebra», your policy",
+    ],
+    ["directions", `<w:dir w:val="rtl">${run("a ")}</w:dir><w:bdo w:val="ltr">${run("b")}</w:bdo>`, "a b"],
+    [
+      "what ruby stands over",
+      `<w:r><w:ruby><w:rubyPr/><w:rt>${run("hoken")}</w:rt><w:rubyBase>${run("保険")}</w:rubyBase></w:ruby></w:r>`,
+      "保険",
+    ],
+    ["words between which only the layout stands", "<w:r><w:t>a</w:t><w:cr/><w:t>b</w:t></w:r>", "a  \nb"],
+  ])("%s are read", async (_, content, expected) => {
+    await expect(pagesOf(paragraph(content))).resolves.toEqual([expected]);
+  });
+
+  test("elements are told by the namespace, whatever its prefix", async () => {
+    const part = `<x:document xmlns:x="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><x:body><x:p><x:fldSimple x:instr="DATE"><x:r><x:t>1 May</x:t></x:r></x:fldSimple></x:p></x:body></x:document>`;
+    await expect(pagesOf("", { "word/document.xml": strToU8(part) })).resolves.toEqual(["1 May"]);
+  });
+
+  test("a formula is a line of text", async () => {
+    const sum = `<m:nary><m:naryPr><m:chr m:val="∑"/></m:naryPr><m:sub>${mathRun("i")}</m:sub><m:sup/><m:e>${mathRun("x")}</m:e></m:nary>`;
+    const formula = `<m:oMathPara xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"><m:oMath>${mathRun("premium × ")}<m:f><m:fPr><m:ctrlPr><w:rPr/></m:ctrlPr></m:fPr><m:num>${mathRun("1")}</m:num><m:den>${mathRun("2")}</m:den></m:f>${mathRun(" + ")}${sum}</m:oMath></m:oMathPara>`;
+    await expect(pagesOf(paragraph(run("Pays ") + formula + run(".")))).resolves.toEqual([
+      "Pays premium × (1)/(2) + ∑_(i)x.",
+    ]);
+  });
+
+  test("headers and footers stand once before and after the text, without page numbers", async () => {
+    const header = `${paragraph(run("Policy AB-1 &amp; annex"))}${paragraph(run(""))}`;
+    const number = `<w:r><w:fldChar w:fldCharType="begin"/></w:r><w:r><w:instrText> PAGE </w:instrText></w:r><w:r><w:fldChar w:fldCharType="separate"/></w:r>${run("7")}<w:r><w:fldChar w:fldCharType="end"/></w:r>`;
+    const total = `<w:fldSimple w:instr=" NUMPAGES ">${run("9")}</w:fldSimple>`;
+    const footer = `${paragraph(run("Page ") + number + run(" of ") + total)}${paragraph(run("Effective May 1, ") + number)}`;
+    const parts = {
+      "word/header1.xml": runningPart("hdr", header),
+      "word/header2.xml": runningPart("hdr", header),
+      "word/footer1.xml": runningPart("ftr", footer),
+    };
+    const body = paragraph(run("a") + MANUAL) + paragraph(run("b")) + paragraph(MANUAL);
+    await expect(pagesOf(body, parts)).resolves.toEqual(["Policy AB-1 & annex\n\na", "b\n\nEffective May 1,"]);
+  });
+
+  test("a cell over several rows is repeated in each, and its page break is not", async () => {
+    const merged = (value: string, content: string): string =>
+      `<w:tc><w:tcPr><w:vMerge${value}/></w:tcPr>${paragraph(content)}</w:tc>`;
+    const rows = [
+      rawRow(paragraph(run("Plan")), paragraph(run("Pays"))),
+      `<w:tr>${merged(' w:val="restart"', RENDERED + run("Gold"))}<w:tc>${paragraph(run("$10"))}</w:tc></w:tr>`,
+      `<w:tr>${merged("", "")}<w:tc>${paragraph(run("$50"))}</w:tc></w:tr>`,
+    ];
+    await expect(pagesOf(`<w:tbl>${rows.join("")}</w:tbl>`)).resolves.toEqual([
+      "| Plan | Pays |\n| --- | --- |",
+      "| Gold | $10 |\n| Gold | $50 |",
+    ]);
+  });
+
   test("pictures leave nothing behind", async () => {
     const { pages } = await parseDocx(await makePictureDocx());
     expect(pages.map((page) => page.text)).toEqual(["before\n\nafter"]);
@@ -221,6 +281,16 @@ function tableCell(text: string): TableCell {
 
 function rawRow(...cells: string[]): string {
   return `<w:tr>${cells.map((cell) => `<w:tc>${cell}</w:tc>`).join("")}</w:tr>`;
+}
+
+function mathRun(text: string): string {
+  return `<m:r><m:rPr/><w:rPr/><m:t>${text}</m:t></m:r>`;
+}
+
+function runningPart(name: "hdr" | "ftr", content: string): Uint8Array {
+  return strToU8(
+    `<?xml version="1.0"?><w:${name} xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">${content}</w:${name}>`,
+  );
 }
 
 function makePictureDocx(): Promise<Uint8Array> {

@@ -1,3 +1,5 @@
+import { prefixOf } from "./word-prefix.ts";
+
 /**
  * Characters that stand for page breaks on their way through mammoth, which does not know of most kinds.
  * They are Unicode noncharacters: no document holds them.
@@ -182,15 +184,6 @@ function* tokensOf(xml: string, { prefix, names }: { prefix: string; names: stri
       end: match.index + whole.length,
     };
   }
-}
-
-/** "w:" nearly always; a document may bind another prefix, or none, to the same namespace. */
-function prefixOf(xml: string): string {
-  const namespace =
-    /xmlns(?::([\w-]+))?="http:\/\/(?:schemas\.openxmlformats\.org\/wordprocessingml\/2006|purl\.oclc\.org\/ooxml\/wordprocessingml)\/main"/;
-  const match = namespace.exec(xml);
-  if (match === null) return "w:";
-  return match[1] === undefined ? "" : `${match[1]}:`;
 }
 
 function attributeOf(token: Token, prefix: string, name: string): string | undefined {

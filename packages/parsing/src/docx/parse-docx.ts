@@ -4,22 +4,26 @@ import { AppError } from "@pipeline/runtime/errors";
 import { htmlToMarkdown } from "../html/html-to-markdown.ts";
 import { damagedFile, inflationLimit, passwordProtected } from "../parse-errors.ts";
 import type { FormatInput } from "../parse-format.ts";
-import type { ParsedDocument, ParseNote } from "../parsed-document.ts";
+import type { ParsedDocument, ParsedPage, ParseNote } from "../parsed-document.ts";
 import { readDocument } from "../read-document.ts";
 import { inflateArchive, listArchive } from "../zip-archive.ts";
 import type { ArchiveEntry } from "../zip-archive.ts";
 import { MAIN_PART } from "./main-part.ts";
 import { markPageBreaks } from "./page-marks.ts";
+import { makeReadable } from "./readable-part.ts";
+import { readRunningParts } from "./running-parts.ts";
+import type { RunningText } from "./running-parts.ts";
 import { splitMarkedPages } from "./split-pages.ts";
 import { readWordStyles } from "./word-styles.ts";
 
-/** mammoth's version. */
-const VERSION = "1.13.0";
+/** mammoth's version, and after the plus the number of our own rules on what it reads. */
+const VERSION = "1.13.0+2";
 
 /**
  * A Word file as Markdown pages. The archive is inflated here, counted, and handed to mammoth as a plain
  * one, so mammoth never inflates anything. Page numbers are Word's own where the file tells them
- * (explicit breaks and the breaks of the last layout); a file without any is one page.
+ * (explicit breaks and the breaks of the last layout); a file without any is one page. Headers and footers are
+ * read once, not on every page.
  *
  * Notes: `embedded_files_not_read`. Throws damaged_file, inflation_limit, password_protected.
  */
@@ -32,15 +36,24 @@ export async function parseDocx(input: FormatInput): Promise<ParsedDocument> {
   if (mainPart === undefined) throw damagedFile("The file holds no Word document.");
 
   const styles = readWordStyles(textOf(files, "word/styles.xml"));
-  files.set(mainPart, Buffer.from(markPageBreaks(textOf(files, mainPart), styles.stylesWithBreak)));
+  const main = makeReadable(textOf(files, mainPart));
+  files.set(mainPart, Buffer.from(markPageBreaks(main, styles.stylesWithBreak)));
   const html = await convert(files, styles.headingMap);
   return {
     parser: "mammoth",
     parser_version: VERSION,
     title: titleOf(textOf(files, "docProps/core.xml")),
-    pages: splitMarkedPages(htmlToMarkdown(html)),
+    pages: addRunningText(splitMarkedPages(htmlToMarkdown(html)), readRunningParts(files)),
     notes: embeddedNotes(entries),
   };
+}
+
+/** Headers come first on the first page, footers last on the last one, for Word prints them on pages that are not told. */
+function addRunningText(pages: readonly ParsedPage[], { headers, footers }: RunningText): ParsedPage[] {
+  return pages.map((page, index) => {
+    const parts = [index === 0 ? headers : "", page.text, index === pages.length - 1 ? footers : ""];
+    return { ...page, text: parts.filter((part) => part !== "").join("\n\n") };
+  });
 }
 
 /** An encrypted Word file is no zip but a compound file. */

@@ -1,0 +1,64 @@
+import { prefixOf } from "./word-prefix.ts";
+
+/** mammoth passes over these with all that is in them; under the other name it reads them. */
+const READABLE: Readonly<Record<string, string>> = {
+  fldSimple: "smartTag",
+  dir: "smartTag",
+  bdo: "smartTag",
+  ruby: "smartTag",
+  rubyBase: "smartTag",
+  ptab: "tab",
+  cr: "br",
+};
+
+/** A part of a Word file that mammoth reads whole: fields, directions, what ruby stands over, and formulas. */
+export function makeReadable(xml: string): string {
+  const prefix = prefixOf(xml);
+  const names = Object.keys(READABLE).join("|");
+  const readable = xml.replace(
+    new RegExp(`<(/?)${prefix}(${names})(?=[\\s/>])`, "g"),
+    (_, slash: string, name: string) => `<${slash}${prefix}${READABLE[name] ?? name}`,
+  );
+  const math = MATH_NAMESPACE.exec(readable)?.[1];
+  return math === undefined ? readable : writeFormulas(readable, { prefix, math });
+}
+
+const MATH_NAMESPACE =
+  /xmlns:([\w-]+)="http:\/\/(?:schemas\.openxmlformats\.org\/officeDocument\/2006|purl\.oclc\.org\/ooxml\/officeDocument)\/math"/;
+
+/** What the parts of a formula stand between in one line: a fraction must not become one number. */
+const SIGNS: Readonly<Record<string, readonly [string, string]>> = {
+  num: ["(", ")"],
+  den: ["/(", ")"],
+  sup: ["^(", ")"],
+  sub: ["_(", ")"],
+  rad: ["√(", ")"],
+  d: ["(", ")"],
+  mr: ["", "; "],
+};
+/** The sign of a sum or an integral where the file names none. */
+const INTEGRAL = "∫";
+
+/** Formulas as runs of text. Their properties, whose names end in Pr, stay what mammoth passes over. */
+function writeFormulas(xml: string, { prefix, math }: { prefix: string; math: string }): string {
+  let operator = INTEGRAL;
+  const tag = new RegExp(`<(/?)${math}:(\\w+)(?=[\\s/>])([^<>]*)>`, "g");
+  return xml.replace(tag, (whole, slash: string, name: string, rest: string) => {
+    const closes = slash === "/";
+    const isEmpty = rest.endsWith("/");
+    if (name === "r" || name === "t") return `<${slash}${prefix}${name}${rest}>`;
+    if (name === "chr") operator = /="([^"<>]*)"/.exec(rest)?.[1] ?? INTEGRAL;
+    if (name === "naryPr") {
+      if (!closes) operator = INTEGRAL;
+      return closes || isEmpty ? whole + signRun(prefix, operator) : whole;
+    }
+    if (name.endsWith("Pr")) return whole;
+    const [before, after] = isEmpty ? ["", ""] : (SIGNS[name] ?? ["", ""]);
+    const renamed = `<${slash}${prefix}smartTag${rest}>`;
+    return closes ? signRun(prefix, after) + renamed : renamed + signRun(prefix, before);
+  });
+}
+
+function signRun(prefix: string, sign: string): string {
+  return sign === "" ? "" : `<${prefix}r><${prefix}t>${sign}</${prefix}t></${prefix}r>`;
+}
