@@ -137,12 +137,10 @@ describe("what a Word file says", () => {
   });
 
   test("a cell over several rows is repeated in each, and its page break is not", async () => {
-    const merged = (value: string, content: string): string =>
-      `<w:tc><w:tcPr><w:vMerge${value}/></w:tcPr>${paragraph(content)}</w:tc>`;
     const rows = [
       rawRow(paragraph(run("Plan")), paragraph(run("Pays"))),
-      `<w:tr>${merged(' w:val="restart"', RENDERED + run("Gold"))}<w:tc>${paragraph(run("$10"))}</w:tc></w:tr>`,
-      `<w:tr>${merged("", "")}<w:tc>${paragraph(run("$50"))}</w:tc></w:tr>`,
+      `<w:tr>${mergedCell(' w:val="restart"', RENDERED + run("Gold"))}<w:tc>${paragraph(run("$10"))}</w:tc></w:tr>`,
+      `<w:tr>${mergedCell("", "")}<w:tc>${paragraph(run("$50"))}</w:tc></w:tr>`,
     ];
     await expect(pagesOf(`<w:tbl>${rows.join("")}</w:tbl>`)).resolves.toEqual([
       "| Plan | Pays |\n| --- | --- |",
@@ -281,6 +279,10 @@ function tableCell(text: string): TableCell {
 
 function rawRow(...cells: string[]): string {
   return `<w:tr>${cells.map((cell) => `<w:tc>${cell}</w:tc>`).join("")}</w:tr>`;
+}
+
+function mergedCell(value: string, content: string): string {
+  return `<w:tc><w:tcPr><w:vMerge${value}/></w:tcPr>${paragraph(content)}</w:tc>`;
 }
 
 function mathRun(text: string): string {

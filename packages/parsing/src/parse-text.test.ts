@@ -158,11 +158,6 @@ describe("HTML", () => {
 describe("what an HTML page says", () => {
   const prose = "The plan pays for the treatment that a doctor finds necessary, up to the limit. ".repeat(12);
 
-  async function textOf(body: string): Promise<string> {
-    const { pages } = await parse(`<html><head><title>Cover</title></head><body>${body}</body></html>`, "html");
-    return pages[0]?.text ?? "";
-  }
-
   test.each([
     ["a second article", `<article><p>${prose}</p></article><article><p>CLAUSE</p></article>`],
     ["an aside", `<main><p>${prose}</p><aside>CLAUSE</aside></main>`],
@@ -240,11 +235,6 @@ describe("what an HTML page says", () => {
 });
 
 describe("cells over several rows of an HTML table", () => {
-  async function tableOf(rows: string): Promise<string[]> {
-    const { pages } = await parse(`<table>${rows}</table>`, "html");
-    return (pages[0]?.text ?? "").split("\n").toSpliced(1, 1);
-  }
-
   test.each([
     [
       "are repeated in each",
@@ -276,3 +266,13 @@ describe("cells over several rows of an HTML table", () => {
     await expect(tableOf(rows)).resolves.toEqual(expected);
   });
 });
+
+async function textOf(body: string): Promise<string> {
+  const { pages } = await parse(`<html><head><title>Cover</title></head><body>${body}</body></html>`, "html");
+  return pages[0]?.text ?? "";
+}
+
+async function tableOf(rows: string): Promise<string[]> {
+  const { pages } = await parse(`<table>${rows}</table>`, "html");
+  return (pages[0]?.text ?? "").split("\n").toSpliced(1, 1);
+}

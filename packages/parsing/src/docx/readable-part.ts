@@ -41,22 +41,34 @@ const INTEGRAL = "∫";
 
 /** Formulas as runs of text. Their properties, whose names end in Pr, stay what mammoth passes over. */
 function writeFormulas(xml: string, { prefix, math }: { prefix: string; math: string }): string {
-  let operator = INTEGRAL;
+  const formula: Formula = { prefix, operator: INTEGRAL };
   const tag = new RegExp(`<(/?)${math}:(\\w+)(?=[\\s/>])([^<>]*)>`, "g");
   return xml.replace(tag, (whole, slash: string, name: string, rest: string) => {
-    const closes = slash === "/";
-    const isEmpty = rest.endsWith("/");
     if (name === "r" || name === "t") return `<${slash}${prefix}${name}${rest}>`;
-    if (name === "chr") operator = /="([^"<>]*)"/.exec(rest)?.[1] ?? INTEGRAL;
-    if (name === "naryPr") {
-      if (!closes) operator = INTEGRAL;
-      return closes || isEmpty ? whole + signRun(prefix, operator) : whole;
-    }
-    if (name.endsWith("Pr")) return whole;
-    const [before, after] = isEmpty ? ["", ""] : (SIGNS[name] ?? ["", ""]);
-    const renamed = `<${slash}${prefix}smartTag${rest}>`;
-    return closes ? signRun(prefix, after) + renamed : renamed + signRun(prefix, before);
+    if (name === "chr") formula.operator = /="([^"<>]*)"/.exec(rest)?.[1] ?? INTEGRAL;
+    if (name === "naryPr") return writeOperator(whole, { formula, slash });
+    return name.endsWith("Pr") ? whole : writePart({ slash, name, rest }, formula);
   });
+}
+
+interface Formula {
+  prefix: string;
+  operator: string;
+}
+
+/** The operator is known where its properties end. */
+function writeOperator(tag: string, { formula, slash }: { formula: Formula; slash: string }): string {
+  const isEmpty = tag.endsWith("/>");
+  if (slash === "") formula.operator = INTEGRAL;
+  return slash === "/" || isEmpty ? tag + signRun(formula.prefix, formula.operator) : tag;
+}
+
+function writePart(tag: { slash: string; name: string; rest: string }, { prefix }: Formula): string {
+  const { slash, name, rest } = tag;
+  const renamed = `<${slash}${prefix}smartTag${rest}>`;
+  if (rest.endsWith("/")) return renamed;
+  const [before, after] = SIGNS[name] ?? ["", ""];
+  return slash === "/" ? signRun(prefix, after) + renamed : renamed + signRun(prefix, before);
 }
 
 function signRun(prefix: string, sign: string): string {

@@ -32,56 +32,67 @@ const PAGE_FIELD = /^\s*(?:PAGE|NUMPAGES|SECTIONPAGES)\b/i;
 /** What is left of "Page 1 of 9" without its numbers. */
 const PAGE_WORDS = /\b(?:page|of|seite|von|p[aá]gina|de|di|sur)\b/gi;
 
-interface Field {
-  instruction: string;
-  isComplex: boolean;
-}
-
-interface Line {
+interface Part {
+  /** The instructions of the open fields, innermost last. */
+  fields: string[];
   text: string;
   hadNumber: boolean;
 }
 
+interface Tag {
+  name: string;
+  attributes: string;
+  text: string;
+}
+
 /** The text of each paragraph; one inside a text box is a line of its own. */
-function* linesOf(xml: string): Generator<string> {
-  const prefix = prefixOf(xml);
+function linesOf(xml: string): string[] {
   const names = "p|t|tab|br|smartTag|fldChar|instrText";
-  const tag = new RegExp(`<(/?)${prefix}(${names})(?=[\\s/>])([^<>]*)>([^<]*)`, "g");
-  const fields: Field[] = [];
-  let line: Line = { text: "", hadNumber: false };
-  for (const [, slash, name, attributes = "", text = ""] of xml.matchAll(tag)) {
-    if (name === "p") {
-      if (isLine(line)) yield line.text.replace(/\s+/g, " ").trim();
-      line = { text: "", hadNumber: false };
-    } else if (name === "t" || name === "tab" || name === "br") {
-      if (slash === "/") continue;
-      if (fields.some((field) => PAGE_FIELD.test(field.instruction))) line.hadNumber = true;
-      else line.text += name === "t" ? text : " ";
-    } else trackField(fields, { name, closes: slash === "/", attributes, text });
+  const tag = new RegExp(`<(/?)${prefixOf(xml)}(${names})(?=[\\s/>])([^<>]*)>([^<]*)`, "g");
+  const part: Part = { fields: [], text: "", hadNumber: false };
+  const lines: string[] = [];
+  for (const [, slash, name = "", attributes = "", text = ""] of xml.matchAll(tag)) {
+    if (name === "p") lines.push(takeLine(part));
+    else if (slash === "") openTag({ name, attributes, text }, part);
+    else if (name === "smartTag") part.fields.pop();
   }
-  if (isLine(line)) yield line.text.replace(/\s+/g, " ").trim();
+  lines.push(takeLine(part));
+  return lines.filter((line) => line !== "");
 }
 
-function isLine({ text, hadNumber }: Line): boolean {
-  return hadNumber ? /[\p{L}\p{N}]/u.test(text.replace(PAGE_WORDS, "")) : text.trim() !== "";
+function takeLine(part: Part): string {
+  const line = part.text.replace(/\s+/g, " ").trim();
+  const isNumber = part.hadNumber && !/[\p{L}\p{N}]/u.test(line.replace(PAGE_WORDS, ""));
+  part.text = "";
+  part.hadNumber = false;
+  // A number that a damaged file does not end must not swallow the lines after it.
+  part.fields = [];
+  return isNumber ? "" : line;
 }
 
-/** A field is an element around its result, or three marks of which the last ends it. */
-function trackField(
-  fields: Field[],
-  tag: { name: string | undefined; closes: boolean; attributes: string; text: string },
-): void {
-  const { name, closes, attributes, text } = tag;
-  if (name === "smartTag") {
-    if (closes) fields.pop();
-    else if (!attributes.endsWith("/")) {
-      fields.push({ instruction: /instr="([^"]*)"/.exec(attributes)?.[1] ?? "", isComplex: false });
-    }
-  } else if (name === "fldChar" && !closes) {
-    if (attributes.includes('"begin"')) fields.push({ instruction: "", isComplex: true });
-    else if (attributes.includes('"end"')) fields.pop();
-  } else if (name === "instrText" && !closes) {
-    const field = fields.at(-1);
-    if (field?.isComplex === true) field.instruction += text;
+/** A simple field is an element around its result; another one is begun and ended by marks, its instruction between. */
+function openTag({ name, attributes, text }: Tag, part: Part): void {
+  switch (name) {
+    case "smartTag":
+      if (!attributes.endsWith("/")) part.fields.push(/instr="([^"]*)"/.exec(attributes)?.[1] ?? "");
+      break;
+    case "fldChar":
+      markField(attributes, part.fields);
+      break;
+    case "instrText":
+      if (part.fields.length > 0) part.fields.push((part.fields.pop() ?? "") + text);
+      break;
+    default:
+      addText(name === "t" ? text : " ", part);
   }
+}
+
+function markField(attributes: string, fields: string[]): void {
+  if (attributes.includes('"begin"')) fields.push("");
+  else if (attributes.includes('"end"')) fields.pop();
+}
+
+function addText(text: string, part: Part): void {
+  if (PAGE_FIELD.test(part.fields.at(-1) ?? "")) part.hadNumber = true;
+  else part.text += text;
 }

@@ -92,7 +92,9 @@ function isBlank(node: HtmlElement): boolean {
 function keepCharacterData(document: HtmlDocument): void {
   const open = [document.body];
   for (let parent = open.pop(); parent !== undefined; parent = open.pop()) {
-    for (const node of [...parent.childNodes]) {
+    // What is replaced must not be in the list that is gone through.
+    const nodes = [...parent.childNodes];
+    for (const node of nodes) {
       if (node.nodeType === ELEMENT) open.push(node);
       else if (node.nodeType === COMMENT) replaceCharacterData(node);
     }

@@ -84,9 +84,10 @@ function chooseText(document: HtmlDocument): { text: string; omitted: number } {
 
 /** The article's HTML, or undefined where there is none. */
 function findArticle(document: HtmlDocument): string | undefined {
-  if (isTooMuch(document)) return undefined;
   // Readability takes the document apart, so it gets one of its own.
-  const article = new Readability<string>(parseDom(document.toString()), { keepClasses: false }).parse();
+  const copy = parseDom(document.toString());
+  if (isTooMuch(copy)) return undefined;
+  const article = new Readability<string>(copy, { keepClasses: false }).parse();
   if (article?.content === null || article?.content === undefined) return undefined;
   return withMainHeading(document, article.content);
 }

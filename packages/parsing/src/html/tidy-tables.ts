@@ -8,7 +8,7 @@ export const COLUMNS_ATTRIBUTE = "data-columns";
 const MAX_COLUMN_SPAN = 50;
 const MAX_ROW_SPAN = 1000;
 /** How many characters a document's cells over several rows may add, a cell being worth ten; a long book of tables needs a tenth. */
-const MAX_REPEATED = 200_000;
+const MAX_REPEATED = 300_000;
 const CELL_COST = 10;
 
 /**
@@ -86,20 +86,25 @@ type OpenCells = Map<number, { text: string; lastRow: number }>;
 function spreadRow(row: HtmlElement, { index, open, room }: { index: number; open: OpenCells; room: Room }): number {
   const own = cellsOf(row);
   const cells: HtmlElement[] = [];
+  if (room.left <= 0) open.clear();
   for (const cell of own) {
-    while (isOpen(open, cells.length, index) && room.left > 0) repeatCell(row, { cells, open, room });
+    while (isOpen(open, cells.length, index)) repeatCell(row, { cells, open, room });
     const first = cells.push(cell) - 1;
     for (let span = spanOf(cell, "colspan", MAX_COLUMN_SPAN); span > 1; span -= 1) cells.push(makeCell(row, ""));
-    const lastRow = index + spanOf(cell, "rowspan", MAX_ROW_SPAN) - 1;
-    for (let column = first; lastRow > index && column < cells.length; column += 1) {
-      open.set(column, { text: column === first ? oneLine(cell) : "", lastRow });
-    }
+    const rows = spanOf(cell, "rowspan", MAX_ROW_SPAN);
+    if (rows > 1) openCell(open, { cell, first, end: cells.length, lastRow: index + rows - 1 });
   }
-  const end = room.left > 0 ? endOfOpen(open, index) : 0;
-  while (cells.length < end && room.left > 0) repeatCell(row, { cells, open, room });
+  const end = endOfOpen(open, index);
+  while (cells.length < end) repeatCell(row, { cells, open, room });
   // One by one: a call takes some 100,000 arguments at most.
   if (cells.length > own.length) for (const cell of cells) row.append(cell);
   return cells.length;
+}
+
+function openCell(open: OpenCells, reach: { cell: HtmlElement; first: number; end: number; lastRow: number }): void {
+  const { cell, first, end, lastRow } = reach;
+  open.set(first, { text: oneLine(cell), lastRow });
+  for (let column = first + 1; column < end; column += 1) open.set(column, { text: "", lastRow });
 }
 
 function isOpen(open: OpenCells, column: number, row: number): boolean {
