@@ -40,7 +40,7 @@ await new Command("demo")
   .addHelpText("after", "\nExits with 1 when a file fails, or an answer about the samples cannot be confirmed.")
   .action(async (files: string[], raw: unknown, command: Command) => {
     const options = parseOptions(optionsSchema, raw, command);
-    process.exitCode = (await runDemo({ files, ...options })) ? 0 : 1;
+    process.exitCode = (await runDemo({ files: [...new Set(files)], ...options })) ? 0 : 1;
   })
   .parseAsync();
 
@@ -134,9 +134,10 @@ function summarise(files: IngestedFile[], answers: Answer[], { ask: asked, files
   const isAsking = asked.length > 0;
   const good = answers.filter((answer) => (isAsking ? answer.passage !== undefined : answer.isConfirmed)).length;
   const verdict = isAsking
-    ? `${good} of ${asked.length} questions answered`
-    : `${good} of ${answers.length} answers confirmed on the cited page`;
-  process.stdout.write(`\n${complete} of ${files.length} files complete, ${verdict}.\n`);
+    ? `, ${good} of ${asked.length} questions answered`
+    : `, ${good} of ${answers.length} answers confirmed on the cited page`;
+  const isAsked = isAsking || complete > 0;
+  process.stdout.write(`\n${complete} of ${files.length} files complete${isAsked ? verdict : ""}.\n`);
   const isShown = named.length > 0 || isAsking || good >= LEAST_CONFIRMED;
   return complete === files.length && isShown;
 }

@@ -28,7 +28,7 @@ await new Command("ingest")
   .option("--ask <question>", "a question to ask about them; may be given again", repeatable)
   .addHelpText("after", "\nExits with 1 when a file fails.")
   .action(async (paths: string[], raw: unknown, command: Command) => {
-    process.exitCode = (await ingestFiles(paths, parseOptions(optionsSchema, raw, command))) ? 0 : 1;
+    process.exitCode = (await ingestFiles([...new Set(paths)], parseOptions(optionsSchema, raw, command))) ? 0 : 1;
   })
   .parseAsync();
 
