@@ -8,6 +8,8 @@ const PROJECT_ROOT = join(import.meta.dirname, "../../..");
 /** What is known of the deployment from the environment; an empty value counts as unset. */
 export interface ValidateConfig {
   jwtSecret: string | undefined;
+  /** What `pnpm start` of this checkout signs with: a deployment on this machine may be another one. */
+  localSecret: LocalSecret | undefined;
   supabaseUrl: string | undefined;
   serviceKey: string | undefined;
   metricsToken: string | undefined;
@@ -15,7 +17,12 @@ export interface ValidateConfig {
   maxRetries: number;
 }
 
-/** Throws ZodError where a variable is malformed. Of a local stack the secret is the one in DATA_DIR. */
+export interface LocalSecret {
+  path: string;
+  secret: string;
+}
+
+/** Throws ZodError where a variable is malformed. */
 export async function loadValidateConfig(deploymentUrl: string): Promise<ValidateConfig> {
   const given = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== ""));
   const environment = environmentSchema
@@ -31,8 +38,11 @@ export async function loadValidateConfig(deploymentUrl: string): Promise<Validat
     .parse(given);
   const { SUPABASE_URL: supabaseUrl, SUPABASE_JWT_SECRET: jwtSecret } = environment;
   return {
-    jwtSecret:
-      jwtSecret ?? (supabaseUrl === undefined ? await localSecret(deploymentUrl, environment.DATA_DIR) : undefined),
+    jwtSecret,
+    localSecret:
+      jwtSecret === undefined && supabaseUrl === undefined
+        ? await findLocalSecret(deploymentUrl, environment.DATA_DIR)
+        : undefined,
     supabaseUrl,
     serviceKey: environment.SUPABASE_SERVICE_ROLE_KEY,
     metricsToken: environment.METRICS_TOKEN,
@@ -42,8 +52,8 @@ export async function loadValidateConfig(deploymentUrl: string): Promise<Validat
 }
 
 /** Never made here: a secret that the deployment does not have would only be refused. */
-async function localSecret(deploymentUrl: string, dataDirectory: string): Promise<string | undefined> {
+async function findLocalSecret(deploymentUrl: string, dataDirectory: string): Promise<LocalSecret | undefined> {
   if (!/^(localhost|127\.|\[::1\])/.test(new URL(deploymentUrl).hostname)) return undefined;
   const path = join(isAbsolute(dataDirectory) ? dataDirectory : join(PROJECT_ROOT, dataDirectory), "token-secret");
-  return existsSync(path) ? (await readFile(path, "utf8")).trim() : undefined;
+  return existsSync(path) ? { path, secret: (await readFile(path, "utf8")).trim() } : undefined;
 }

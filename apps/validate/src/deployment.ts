@@ -67,15 +67,25 @@ export type SectionChecks = (deployment: Deployment, check: Check) => Promise<vo
 
 export const API_PREFIX = "/api/upload-pipeline";
 
-/** Throws Skipped where the token is missing; `what` says which, and how it is given. */
-export function needToken(token: string | undefined, what: string): string {
-  if (token === undefined) throw new Skipped(`needs ${what}`);
+/** Throws Skipped where the token is missing, and says how it is given. */
+export function needToken(tokens: Tokens, name: keyof typeof NEEDED_TOKENS): string {
+  const token = tokens[name];
+  if (token === undefined) throw new Skipped(`needs ${describeToken(tokens, name)}`);
   return token;
 }
 
-export const USER_TOKEN = "a user's token (--token, or SUPABASE_JWT_SECRET to make one)";
-export const OTHER_TOKEN = "a second user's token (--other-token, or SUPABASE_JWT_SECRET to make one)";
+/** What is missing, how it is given, and why it could not be made. */
+export function describeToken({ foreignSecretPath: path }: Tokens, name: keyof typeof NEEDED_TOKENS): string {
+  const why = path === undefined ? "" : `; the secret in ${path} is not this deployment's`;
+  return `${NEEDED_TOKENS[name]}${why}`;
+}
+
+const NEEDED_TOKENS = {
+  user: "a user's token (--token, or SUPABASE_JWT_SECRET to make one)",
+  otherUser: "a second user's token (--other-token, or SUPABASE_JWT_SECRET to make one)",
+  service: "the service key (--service-key, or SUPABASE_JWT_SECRET to make a token)",
+  expired: "SUPABASE_JWT_SECRET, to sign one that is too old",
+} as const;
 /** Not the service key: the API takes no other token for its metrics. */
 export const METRICS_TOKEN = "the token for metrics (--metrics-token, or METRICS_TOKEN)";
-export const SERVICE_TOKEN = "the service key (--service-key, or SUPABASE_JWT_SECRET to make a token)";
 export const DATABASE_URL = "the database (--database-url)";

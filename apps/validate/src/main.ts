@@ -4,9 +4,12 @@ import { ENVIRONMENTS, toAppError } from "@pipeline/runtime";
 import { Command } from "commander";
 import { z } from "zod";
 import { loadValidateConfig, type ValidateConfig } from "./config.ts";
+import { API_PREFIX } from "./deployment.ts";
+import { createHttp } from "./http.ts";
+import { isOfDeployment } from "./local-secret.ts";
 import { createProgress } from "./progress.ts";
 import { runValidation, type Validation } from "./run-validation.ts";
-import { prepareTokens } from "./tokens.ts";
+import { prepareTokens, type Tokens } from "./tokens.ts";
 import { explainIncomplete, type Result, resultOf, writeReport } from "./write-report.ts";
 
 const COULD_NOT_RUN = 2;
@@ -110,19 +113,29 @@ async function walk(options: Options, config: ValidateConfig, database: Database
       documentTimeoutMs: documentSeconds * 1_000,
       maxRetries: config.maxRetries,
     },
-    tokens: await prepareTokens({
-      ...config,
-      token: options.token,
-      otherToken: options.otherToken,
-      serviceKey: options.serviceKey ?? config.serviceKey,
-      metricsToken: options.metricsToken ?? config.metricsToken,
-    }),
+    tokens: await findTokens(options, config),
     database,
     onFinding: progress.show,
     signal: stopping.signal,
   });
   progress.end(validation);
   return validation;
+}
+
+async function findTokens(options: Options, config: ValidateConfig): Promise<Tokens> {
+  const { url, token, otherToken } = options;
+  const { localSecret, supabaseUrl } = config;
+  const api = createHttp(`${url}${API_PREFIX}`);
+  const isForeign = localSecret !== undefined && !(await isOfDeployment(localSecret, { api, token }));
+  const tokens = await prepareTokens({
+    jwtSecret: config.jwtSecret ?? (isForeign ? undefined : localSecret?.secret),
+    supabaseUrl,
+    token,
+    otherToken,
+    serviceKey: options.serviceKey ?? config.serviceKey,
+    metricsToken: options.metricsToken ?? config.metricsToken,
+  });
+  return isForeign ? { ...tokens, foreignSecretPath: localSecret.path } : tokens;
 }
 
 function openDatabase({ databaseUrl, schema }: Options, config: ValidateConfig): Database | undefined {

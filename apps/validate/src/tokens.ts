@@ -15,6 +15,8 @@ export interface Tokens {
   forged: string;
   /** Signed with the secret of Supabase's published templates. */
   published: string;
+  /** Where a secret lies that would have signed them, and is another deployment's. */
+  foreignSecretPath?: string;
 }
 
 export interface TokenSources {
@@ -32,9 +34,8 @@ const PUBLISHED_SECRET = "super-secret-jwt-token-with-at-least-32-characters-lon
 /** Given tokens count; what was not given is signed with the secret, if that is known, for users made up here. */
 export async function prepareTokens(sources: TokenSources): Promise<Tokens> {
   const { jwtSecret, supabaseUrl } = sources;
-  const issuer = supabaseUrl === undefined ? undefined : `${supabaseUrl}/auth/v1`;
   const user = (secret: string, seconds = LIFE_SECONDS): Promise<string> =>
-    sign({ role: "authenticated", sub: randomUUID(), aud: "authenticated", iss: issuer }, { secret, seconds });
+    signUserToken({ secret, supabaseUrl, seconds });
   return {
     user: sources.token ?? (await withSecret(jwtSecret, user)),
     otherUser: sources.otherToken ?? (await withSecret(jwtSecret, user)),
@@ -51,6 +52,19 @@ export async function prepareTokens(sources: TokenSources): Promise<Tokens> {
     forged: await user(`forged-${randomUUID()}`),
     published: await user(PUBLISHED_SECRET),
   };
+}
+
+interface UserToken {
+  secret: string;
+  supabaseUrl?: string | undefined;
+  /** How long it is good for; negative: since when it has been too old. */
+  seconds?: number;
+}
+
+/** Of a user made up here. */
+export function signUserToken({ secret, supabaseUrl, seconds = LIFE_SECONDS }: UserToken): Promise<string> {
+  const iss = supabaseUrl === undefined ? undefined : `${supabaseUrl}/auth/v1`;
+  return sign({ role: "authenticated", sub: randomUUID(), aud: "authenticated", iss }, { secret, seconds });
 }
 
 async function withSecret(secret: string | undefined, make: (secret: string) => Promise<string>) {

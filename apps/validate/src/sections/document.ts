@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { countTraces, STATUSES } from "@pipeline/db";
 import { z } from "zod";
 import type { Check } from "../checklist.ts";
-import { type Deployment, needToken, type SectionChecks, type TestDocument, USER_TOKEN } from "../deployment.ts";
+import { type Deployment, needToken, type SectionChecks, type TestDocument } from "../deployment.ts";
 import { Fault, Skipped } from "../finding.ts";
 import { describeAnswer, read } from "../http.ts";
 
@@ -76,7 +76,7 @@ export const document: SectionChecks = async (deployment, check) => {
 
 async function upload(deployment: Deployment): Promise<string> {
   const { api, root, known } = deployment;
-  const token = needToken(deployment.tokens.user, USER_TOKEN);
+  const token = needToken(deployment.tokens, "user");
   const made = makeText();
   const answer = await api("/upload", { token, method: "POST", body: promiseOf(made) });
   if (answer.status === 401)

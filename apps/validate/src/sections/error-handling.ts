@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { type Deployment, needToken, type SectionChecks, USER_TOKEN } from "../deployment.ts";
+import { type Deployment, needToken, type SectionChecks } from "../deployment.ts";
 import { Fault } from "../finding.ts";
 import { type Call, readProblem } from "../http.ts";
 
@@ -58,7 +58,7 @@ const REFUSALS: readonly Refusal[] = [
 export const errorHandling: SectionChecks = async ({ api, tokens }: Deployment, check) => {
   for (const { title, status, path, call } of REFUSALS) {
     await check(title, async () => {
-      const token = needToken(tokens.user, USER_TOKEN);
+      const token = needToken(tokens, "user");
       const { code } = readProblem(await api(path, call(token)), status);
       return code;
     });

@@ -1,7 +1,7 @@
 import { countEndedLastHour, type Database, getQueueControl, getQueueStats, listWorkerSessions } from "@pipeline/db";
 import { z } from "zod";
 import type { Check } from "../checklist.ts";
-import { DATABASE_URL, type Deployment, SERVICE_TOKEN, type SectionChecks } from "../deployment.ts";
+import { DATABASE_URL, type Deployment, describeToken, type SectionChecks } from "../deployment.ts";
 import { Fault, Skipped } from "../finding.ts";
 import { read } from "../http.ts";
 import { needHealth } from "./service-health.ts";
@@ -53,7 +53,7 @@ async function readQueue({ api, tokens, database }: Deployment): Promise<Queue> 
   if (tokens.service !== undefined) {
     return read(await api("/admin/queue", { token: tokens.service }), 200, queueAnswer);
   }
-  if (database === undefined) throw new Skipped(`needs ${SERVICE_TOKEN}, or ${DATABASE_URL}`);
+  if (database === undefined) throw new Skipped(`needs ${describeToken(tokens, "service")}, or ${DATABASE_URL}`);
   return { ...(await getQueueStats(database)), control: await getQueueControl(database) };
 }
 

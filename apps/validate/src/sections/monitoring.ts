@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Deployment, METRICS_TOKEN, needToken, SERVICE_TOKEN, type SectionChecks } from "../deployment.ts";
+import { type Deployment, METRICS_TOKEN, needToken, type SectionChecks } from "../deployment.ts";
 import { Fault, Skipped } from "../finding.ts";
 import type { Health } from "../health-answer.ts";
 import { type Answer, describeAnswer, read } from "../http.ts";
@@ -8,7 +8,7 @@ export const monitoring: SectionChecks = async (deployment, check) => {
   const { root, api, tokens } = deployment;
   await check("Metrics can be scraped", () => scrape(deployment));
   await check("No critical alert fires", async () => {
-    const token = needToken(tokens.service, SERVICE_TOKEN);
+    const token = needToken(tokens, "service");
     return judgeAlerts(read(await api("/admin/alerts", { token }), 200, alertsAnswer));
   });
   await check("The API describes itself", async () => {

@@ -1,4 +1,4 @@
-import { type Deployment, needToken, type SectionChecks, USER_TOKEN } from "../deployment.ts";
+import { type Deployment, needToken, type SectionChecks } from "../deployment.ts";
 import { Fault, Skipped } from "../finding.ts";
 import type { Answer } from "../http.ts";
 
@@ -11,7 +11,7 @@ export const performance: SectionChecks = async (deployment, check) => {
   const { root, api, tokens, known, settings } = deployment;
   await check("Health answers fast", () => measure("health", HEALTH_CALLS, deployment, () => root("/health")));
   await check("Reads answer fast", async () => {
-    const token = needToken(tokens.user, USER_TOKEN);
+    const token = needToken(tokens, "user");
     return measure("read", READ_CALLS, deployment, () => api("/documents?limit=10", { token }));
   });
   await check("Searches answer fast", async () => {
