@@ -81,6 +81,74 @@ const FAULTS: readonly Fault[] = [
       alter("alter table documents disable row level security", "alter table documents enable row level security"),
   },
   {
+    name: "a policy that shows everybody's text",
+    sections: ["Database"],
+    named:
+      /FAIL \| Its policies are those .*beyond them: policy leak on document_chunks for select to public using \(true\)/,
+    plant: () =>
+      alter(
+        "create policy leak on document_chunks for select to public using (true)",
+        "drop policy leak on document_chunks",
+      ),
+  },
+  {
+    name: "a table that is granted to clients",
+    sections: ["Database"],
+    named:
+      /FAIL \| Nobody else is granted anything \| grant select on document_chunks to public; grant usage on schema to public/,
+    plant: () =>
+      alter(
+        "grant usage on schema upload_pipeline to public; grant select on document_chunks to public",
+        "revoke usage on schema upload_pipeline from public; revoke select on document_chunks from public",
+      ),
+  },
+  {
+    name: "privileges that the services lack",
+    sections: ["Database"],
+    named:
+      /FAIL \| The services' roles may do .*missing: grant insert on document_chunks to upload_pipeline_worker; grant insert on documents to upload_pipeline_api/,
+    plant: () =>
+      alter(
+        "revoke insert on document_chunks from upload_pipeline_worker; revoke insert on documents from upload_pipeline_api",
+        "grant insert on document_chunks to upload_pipeline_worker; grant insert on documents to upload_pipeline_api",
+      ),
+  },
+  {
+    name: "columns that the worker may not write",
+    sections: ["Database"],
+    named:
+      /FAIL \| The services' roles may do .*missing: grant update \(crash_count\) on upload_jobs to upload_pipeline_worker/,
+    plant: () =>
+      alter(
+        "revoke update on upload_jobs from upload_pipeline_worker",
+        `grant update (status, state, waiting_for, due_at, turn, fence, lease_session_id, lease_expires_at,
+           retry_count, crash_count, last_error, progress, finished_at, updated_at) on upload_jobs to upload_pipeline_worker`,
+      ),
+  },
+  {
+    name: "a disabled trigger",
+    sections: ["Database"],
+    named: /FAIL \| Its indexes, constraints, triggers .*trigger upload_jobs_guard on upload_jobs \(disabled\)/,
+    plant: () =>
+      alter(
+        "alter table upload_jobs disable trigger upload_jobs_guard",
+        "alter table upload_jobs enable trigger upload_jobs_guard",
+      ),
+  },
+  {
+    name: "missing indexes and a missing primary key",
+    sections: ["Database"],
+    named:
+      /FAIL \| Its indexes, constraints, triggers .*missing: constraint events_pkey on events; missing: index document_chunks_by_user on document_chunks; missing: index upload_jobs_due on upload_jobs/,
+    plant: () =>
+      alter(
+        "drop index upload_jobs_due; drop index document_chunks_by_user; alter table events drop constraint events_pkey",
+        `create index upload_jobs_due on upload_jobs (due_at) where due_at is not null;
+         create index document_chunks_by_user on document_chunks (user_id, document_id, generation);
+         alter table events add primary key (event_id)`,
+      ),
+  },
+  {
     name: "a schema of newer code",
     sections: ["Service health", "Database"],
     named: /FAIL \| The schema is the code's \| schema_newer/,

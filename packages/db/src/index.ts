@@ -40,6 +40,7 @@ export * from "./reprocess.ts";
 export * from "./request-counts.ts";
 export * from "./retention.ts";
 export * from "./rows.ts";
+export { compareSchema, listServiceRoles, type SchemaDifference } from "./schema-objects.ts";
 export * from "./search.ts";
 export { allowServiceLogins } from "./service-logins.ts";
 export * from "./sessions.ts";

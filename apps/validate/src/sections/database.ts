@@ -1,12 +1,15 @@
 import {
   checkSchemaVersion,
+  compareSchema,
   type Database,
   diagnose,
   findVectorVersion,
   listMissingTables,
+  listServiceRoles,
   listUnprotectedTables,
   readClock,
   rehearseGuide,
+  type SchemaDifference,
 } from "@pipeline/db";
 import type { Check } from "../checklist.ts";
 import { DATABASE_URL, type SectionChecks } from "../deployment.ts";
@@ -44,7 +47,7 @@ interface Direct {
 }
 
 async function checkDirectly(db: Database, { check, maxRetries }: Direct): Promise<void> {
-  await check("This checkout knows the schema", async () => `version ${await checkSchemaVersion(db)}`);
+  const isKnown = await check("This checkout knows the schema", async () => `version ${await checkSchemaVersion(db)}`);
   await check("Every table is there", async () => {
     const missing = await listMissingTables(db);
     if (missing.length > 0) {
@@ -62,6 +65,7 @@ async function checkDirectly(db: Database, { check, maxRetries }: Direct): Promi
     if (open.length > 0) throw new Fault(`off for ${open.join(", ")}`, "alter table … enable row level security");
     return "on for all";
   });
+  await checkObjects(db, { check, isKnown });
   await check("The operators' own statements run", async () => {
     if (await rehearseGuide(db)) return "insert, insert and lock, taken back";
     throw new Fault("the guide's locking query found no job");
@@ -82,6 +86,61 @@ async function checkDirectly(db: Database, { check, maxRetries }: Direct): Promi
     if (Math.abs(skew) > MAX_CLOCK_SKEW_MS) throw new Fault(`it is ${skew} ms off this machine's`, "Run NTP on both.");
     return { detail: `${skew} ms off this machine's`, figures: { database_skew_ms: skew } };
   });
+}
+
+/** Compared with what the migrations of this checkout make, if it is theirs. */
+async function checkObjects(db: Database, { check, isKnown }: { check: Check; isKnown: boolean }): Promise<void> {
+  let compared: SchemaDifference | undefined;
+  const compare = async (): Promise<SchemaDifference> => {
+    if (!isKnown) throw new Skipped("needs a checkout that knows the schema");
+    compared ??= await compareSchema(db);
+    return compared;
+  };
+  await check("Its policies are those of the migrations", async () => {
+    const { missing, added } = await compare();
+    const beyond = added.filter(isPolicy).map((line) => `beyond them: ${line}`);
+    const absent = missing.filter(isPolicy).map((line) => `missing: ${line}`);
+    if (beyond.length + absent.length > 0)
+      throw new Fault(listFirst([...beyond, ...absent]), "drop policy … on …, and add what is missing.");
+    return "no more and no fewer";
+  });
+  await check("Nobody else is granted anything", async () => {
+    const { added } = await compare();
+    const beyond = added.filter((line) => isGrant(line) && !isOfServices(db, line));
+    if (beyond.length > 0) throw new Fault(listFirst(beyond), "Revoke it.");
+    return `nobody beside the owner, ${listServiceRoles(db.schemaName).join(", ")} and users who read their own`;
+  });
+  await check("The services' roles may do what they need", async () => {
+    const { missing } = await compare();
+    const lacking = missing.filter((line) => isGrant(line) && isOfServices(db, line));
+    if (lacking.length > 0) throw new Fault(`missing: ${listFirst(lacking)}`, "Grant it.");
+    return listServiceRoles(db.schemaName).join(", ");
+  });
+  await check("Its indexes, constraints, triggers and functions are those of the migrations", async () => {
+    const { missing, added } = await compare();
+    const wrong = missing
+      .filter((line) => !isPolicy(line) && !isGrant(line))
+      .map((line) => {
+        const broken = added.find((other) => other.startsWith(`${line} (`));
+        return broken ?? `missing: ${line}`;
+      });
+    if (wrong.length > 0) throw new Fault(listFirst(wrong), "Make it again as the migrations do.");
+    return "all there and in force";
+  });
+}
+
+const isPolicy = (line: string): boolean => line.startsWith("policy ");
+const isGrant = (line: string): boolean => line.startsWith("grant ");
+
+function isOfServices(db: Database, line: string): boolean {
+  return listServiceRoles(db.schemaName).some((role) => line.endsWith(` to ${role}`));
+}
+
+const MOST_NAMED = 10;
+
+function listFirst(lines: readonly string[]): string {
+  const more = lines.length > MOST_NAMED ? `; and ${lines.length - MOST_NAMED} more` : "";
+  return `${lines.slice(0, MOST_NAMED).join("; ")}${more}`;
 }
 
 function partOf(failing: readonly { part: string; code: string; detail: string }[], part: string): string {
