@@ -27,8 +27,10 @@ export interface Deployment {
   /** Calls below the API's prefix. */
   api: Http;
   tokens: Tokens;
-  /** Its database, where a URL was given; nothing is left behind in it. */
+  /** Its database, where a URL was given and it answers there; nothing is left behind in it. */
   database: Database | undefined;
+  /** Why it does not answer there. */
+  databaseFault?: string | undefined;
   /** What earlier checks found out. */
   known: Known;
 }
@@ -43,8 +45,10 @@ export interface TestDocument {
   job_id: string;
   document_id: string;
   correlation_id: string;
-  /** Confirmed; after this the worker's turn begins. */
-  confirmedAt: number;
+  /** After this the worker's turn begins; undefined where the upload did not come to its confirmation. */
+  confirmedAt?: number;
+  /** How long it was waited for after that. */
+  watchedMs?: number;
   completedMs?: number;
   events?: readonly DocumentEvent[];
   text: string;
@@ -88,4 +92,8 @@ const NEEDED_TOKENS = {
 } as const;
 /** Not the service key: the API takes no other token for its metrics. */
 export const METRICS_TOKEN = "the token for metrics (--metrics-token, or METRICS_TOKEN)";
-export const DATABASE_URL = "the database (--database-url)";
+
+/** Why the checks of the database are skipped. */
+export function describeDatabase({ databaseFault }: Deployment): string {
+  return databaseFault === undefined ? "the database (--database-url)" : "the database, which does not answer";
+}

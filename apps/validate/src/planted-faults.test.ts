@@ -49,6 +49,13 @@ const FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: "no worker as what keeps the document, and claims nothing of what did not happen",
+    sections: WALK,
+    named:
+      /FAIL \| A worker takes a confirmed upload at once \| no worker took it within 2 s .*\n\| SKIP \| One correlation id/,
+    plant: async () => ({}),
+  },
+  {
     name: "a worker on another schema",
     sections: WALK,
     named:
@@ -261,6 +268,18 @@ describe.skipIf(!hasParallelConnections())(
       expect(await deployment.database.run("select from upload_pipeline.documents")).toBe(0);
     });
 
+    it("names a database that is not at its address once, and skips what needs it", async () => {
+      const databaseUrl = new URL(deployment.databaseUrl);
+      databaseUrl.pathname = "/no_such_database";
+      const validation = await validate({ databaseUrl: databaseUrl.toString(), documentTimeoutMs: 60_000 });
+      expect(validation.findings.filter(({ verdict }) => verdict === "FAIL")).toMatchObject([
+        { title: "The database answers at --database-url", detail: expect.stringContaining("database_missing") },
+      ]);
+      expect(writeReport(validation)).toMatch(
+        /SKIP \| Dead workers, failures \| needs the database, which does not answer/,
+      );
+    });
+
     it.each(FAULTS)("names $name", async ({ sections, named, plant, documentTimeoutMs }) => {
       const { url, tokens, mend } = await plant();
       const validation = await validate({ sections, url, tokens, documentTimeoutMs });
@@ -286,9 +305,10 @@ async function validate(input: {
   url?: string | undefined;
   tokens?: Partial<Tokens> | undefined;
   documentTimeoutMs?: number | undefined;
+  databaseUrl?: string;
 }): Promise<Validation> {
   const database = openPostgres({
-    url: deployment.databaseUrl,
+    url: input.databaseUrl ?? deployment.databaseUrl,
     schemaName: "upload_pipeline",
     applicationName: "validate",
     poolSize: 2,

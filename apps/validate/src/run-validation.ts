@@ -1,10 +1,11 @@
-import type { Database } from "@pipeline/db";
+import { type Database, readClock } from "@pipeline/db";
+import { toAppError } from "@pipeline/runtime";
 import { createChecklist } from "./checklist.ts";
 import { API_PREFIX, type Deployment, type SectionChecks, type ValidationSettings } from "./deployment.ts";
 import { type Finding, type Section, SECTIONS } from "./finding.ts";
 import { createHttp } from "./http.ts";
 import { communication } from "./sections/communication.ts";
-import { database } from "./sections/database.ts";
+import { database as databaseChecks } from "./sections/database.ts";
 import { document, removeDocument } from "./sections/document.ts";
 import { errorHandling } from "./sections/error-handling.ts";
 import { isolation } from "./sections/isolation.ts";
@@ -39,7 +40,7 @@ export interface Validation {
 
 const CHECKS: Readonly<Record<Section, SectionChecks>> = {
   "Service health": serviceHealth,
-  Database: database,
+  Database: databaseChecks,
   "Job queue": jobQueue,
   "End-to-end document": document,
   Communication: communication,
@@ -56,7 +57,9 @@ export async function runValidation(input: ValidationInput): Promise<Validation>
   const startedAt = new Date();
   const root = createHttp(settings.url);
   const api = createHttp(`${settings.url}${API_PREFIX}`);
-  const deployment: Deployment = { settings, root, api, tokens, database: input.database, known: {} };
+  const databaseFault = input.database && (await findDatabaseFault(input.database));
+  const database = databaseFault === undefined ? input.database : undefined;
+  const deployment: Deployment = { settings, root, api, tokens, database, databaseFault, known: {} };
   const checklist = createChecklist(input.onFinding);
   try {
     for (const section of SECTIONS.filter((candidate) => sections.includes(candidate))) {
@@ -75,4 +78,15 @@ export async function runValidation(input: ValidationInput): Promise<Validation>
     is_complete: signal?.aborted !== true,
     findings: checklist.findings,
   };
+}
+
+/** Undefined where it answers. Found out once: each check that needs it would fail on its own otherwise. */
+async function findDatabaseFault(database: Database): Promise<string | undefined> {
+  try {
+    await readClock(database);
+    return undefined;
+  } catch (error) {
+    const { code, message } = toAppError(error);
+    return `${code}: ${message}`;
+  }
 }

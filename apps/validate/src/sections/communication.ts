@@ -1,5 +1,5 @@
 import { listOtherWorkers } from "@pipeline/db";
-import type { SectionChecks } from "../deployment.ts";
+import type { DocumentEvent, SectionChecks } from "../deployment.ts";
 import { Fault, Skipped } from "../finding.ts";
 import { needHealth } from "./service-health.ts";
 
@@ -26,11 +26,13 @@ export const communication: SectionChecks = async ({ known, database }, check) =
     return "one database, one schema";
   });
   await check("A worker takes a confirmed upload at once", async () => {
-    const events = known.document?.events;
-    if (events === undefined) throw new Skipped("the document did not become complete");
+    const { confirmedAt, events, watchedMs = 0 } = known.document ?? {};
+    if (confirmedAt === undefined) throw new Skipped("no upload was confirmed");
+    if (events === undefined) throw new Skipped("the document's history could not be read");
     const queued = events.findLast(({ status, state }) => status === "uploaded" && state === "queued");
     const taken = events.find(({ state, status }) => state === "working" || status === "parsing");
-    if (queued === undefined || taken === undefined) throw new Fault("the history does not tell");
+    if (taken === undefined) throw explainPickup(events, watchedMs);
+    if (queued === undefined) throw new Fault("the history does not tell when it was confirmed");
     const ms = Math.max(0, Date.parse(taken.created_at) - Date.parse(queued.created_at));
     if (ms > MAX_PICKUP_MS) throw new Fault(`it waited ${ms} ms`, "More workers, or see why they are busy.");
     return {
@@ -40,9 +42,17 @@ export const communication: SectionChecks = async ({ known, database }, check) =
   });
   await check("One correlation id from upload to end", async () => {
     const run = known.document;
-    if (run?.events === undefined) throw new Skipped("the document did not become complete");
+    if (run?.events === undefined || run.completedMs === undefined)
+      throw new Skipped("the document did not become complete");
     const others = run.events.filter(({ correlation_id: id }) => id !== run.correlation_id);
     if (others.length > 0) throw new Fault(`${others.length} of ${run.events.length} events have another one`);
     return `${run.correlation_id} on all ${run.events.length} events`;
   });
 };
+
+/** What a worker failed at before the first stage's end is in the history as well. */
+function explainPickup(events: readonly DocumentEvent[], watchedMs: number): Fault | Skipped {
+  const isTaken = events.some(({ state, code }) => ["retryable", "deadletter"].includes(state) && code !== null);
+  if (isTaken) return new Skipped("a worker took it and failed before the first stage's end");
+  return new Fault(`no worker took it within ${Math.round(watchedMs / 1_000)} s`);
+}

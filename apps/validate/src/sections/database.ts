@@ -12,14 +12,15 @@ import {
   type SchemaDifference,
 } from "@pipeline/db";
 import type { Check } from "../checklist.ts";
-import { DATABASE_URL, type SectionChecks } from "../deployment.ts";
+import { describeDatabase, type SectionChecks } from "../deployment.ts";
 import { Fault, Skipped } from "../finding.ts";
 import { needHealth } from "./service-health.ts";
 
 /** Of everything that compares times, the tokens are the least patient. */
 export const MAX_CLOCK_SKEW_MS = 5_000;
 
-export const database: SectionChecks = async ({ database: db, known, settings }, check) => {
+export const database: SectionChecks = async (deployment, check) => {
+  const { database: db, databaseFault, known, settings } = deployment;
   await check("The database answers", async () => {
     const health = needHealth(known.health);
     if (health.database === "healthy") return "says /health";
@@ -32,9 +33,14 @@ export const database: SectionChecks = async ({ database: db, known, settings },
     if (health.schema_version === null) throw new Fault("the schema's version could not be found out");
     return `version ${health.schema_version}`;
   });
+  if (databaseFault !== undefined) {
+    await check("The database answers at --database-url", async () => {
+      throw new Fault(databaseFault, "See the URL's host, user, password and name.");
+    });
+  }
   if (db === undefined) {
     await check("Tables, policies, extension, rows and clock", async () => {
-      throw new Skipped(`needs ${DATABASE_URL}; what the API sees of them is checked above and below`);
+      throw new Skipped(`needs ${describeDatabase(deployment)}; what the API sees of them is checked above and below`);
     });
     return;
   }

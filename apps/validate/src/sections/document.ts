@@ -83,7 +83,7 @@ async function upload(deployment: Deployment): Promise<string> {
     throw new Fault(`the token was refused: ${describeAnswer(answer)}`, "See that it has not expired.");
   const promised = read(answer, 201, uploadAnswer);
   const { job_id, document_id, correlation_id, signed_url: url, upload: how } = promised;
-  known.document = { ...made, job_id, document_id, correlation_id, confirmedAt: performance.now() };
+  known.document = { ...made, job_id, document_id, correlation_id };
   if (url === null || how === null) throw new Fault("no upload link was given");
   const { host } = new URL(url);
   const put = await root(url, { method: "PUT", headers: how.headers, body: made.text });
@@ -117,9 +117,12 @@ function promiseOf({ text }: Pick<MadeText, "text">) {
 
 async function watch({ api, tokens, known, settings }: Deployment) {
   const run = needDocument(known.document);
+  const { confirmedAt } = run;
+  if (confirmedAt === undefined) throw new Skipped("its upload was not confirmed");
   for (;;) {
     const job = read(await api(`/jobs/${run.job_id}`, { token: tokens.user }), 200, jobAnswer);
-    const ms = Math.round(performance.now() - run.confirmedAt);
+    const ms = Math.round(performance.now() - confirmedAt);
+    run.watchedMs = ms;
     if (job.state === "done") {
       run.completedMs = ms;
       return { detail: `after ${(ms / 1_000).toFixed(1)} s`, figures: { complete_ms: ms, retries: job.retry_count } };

@@ -1,9 +1,10 @@
 import { listOtherPipelines } from "@pipeline/db";
-import { DATABASE_URL, type SectionChecks } from "../deployment.ts";
+import { describeDatabase, type SectionChecks } from "../deployment.ts";
 import { Fault, Skipped } from "../finding.ts";
 import { needHealth } from "./service-health.ts";
 
-export const isolation: SectionChecks = async ({ settings, known, database }, check) => {
+export const isolation: SectionChecks = async (deployment, check) => {
+  const { settings, known, database } = deployment;
   await check("It is the environment that was meant", async () => {
     const { environment } = needHealth(known.health);
     if (settings.environment === undefined)
@@ -13,7 +14,7 @@ export const isolation: SectionChecks = async ({ settings, known, database }, ch
   });
   await check("Staging keeps to a schema of its own", async () => {
     const { environment } = needHealth(known.health);
-    if (database === undefined) throw new Skipped(`needs ${DATABASE_URL}`);
+    if (database === undefined) throw new Skipped(`needs ${describeDatabase(deployment)}`);
     const { schemaName } = database;
     if (environment === "staging" && schemaName === "upload_pipeline")
       throw new Fault("staging writes into production's schema");
@@ -22,7 +23,7 @@ export const isolation: SectionChecks = async ({ settings, known, database }, ch
     return schemaName;
   });
   await check("Other pipelines of the database see nothing of this one", async () => {
-    if (database === undefined) throw new Skipped(`needs ${DATABASE_URL}`);
+    if (database === undefined) throw new Skipped(`needs ${describeDatabase(deployment)}`);
     const run = known.document;
     if (run === undefined) throw new Skipped("no document could be uploaded");
     const others = await listOtherPipelines(database, run.document_id);

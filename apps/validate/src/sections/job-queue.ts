@@ -1,7 +1,7 @@
 import { countEndedLastHour, type Database, getQueueControl, getQueueStats, listWorkerSessions } from "@pipeline/db";
 import { z } from "zod";
 import type { Check } from "../checklist.ts";
-import { DATABASE_URL, type Deployment, describeToken, type SectionChecks } from "../deployment.ts";
+import { type Deployment, describeDatabase, describeToken, type SectionChecks } from "../deployment.ts";
 import { Fault, Skipped } from "../finding.ts";
 import { read } from "../http.ts";
 import { needHealth } from "./service-health.ts";
@@ -32,7 +32,7 @@ export const jobQueue: SectionChecks = async (deployment, check) => {
   await checkQueue(deployment, check);
   if (database !== undefined) return checkEnds(database, check);
   await check("Dead workers, failures", async () => {
-    throw new Skipped(`needs ${DATABASE_URL}`);
+    throw new Skipped(`needs ${describeDatabase(deployment)}`);
   });
 };
 
@@ -49,11 +49,13 @@ const queueAnswer = z.object({
 type Queue = z.infer<typeof queueAnswer>;
 
 /** What operators see, where the service key is known; else what is in the database. */
-async function readQueue({ api, tokens, database }: Deployment): Promise<Queue> {
+async function readQueue(deployment: Deployment): Promise<Queue> {
+  const { api, tokens, database } = deployment;
   if (tokens.service !== undefined) {
     return read(await api("/admin/queue", { token: tokens.service }), 200, queueAnswer);
   }
-  if (database === undefined) throw new Skipped(`needs ${describeToken(tokens, "service")}, or ${DATABASE_URL}`);
+  if (database === undefined)
+    throw new Skipped(`needs ${describeToken(tokens, "service")}, or ${describeDatabase(deployment)}`);
   return { ...(await getQueueStats(database)), control: await getQueueControl(database) };
 }
 
