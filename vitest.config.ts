@@ -7,7 +7,7 @@ export default defineConfig({
     include: ["apps/*/src/**/*.test.ts", "packages/*/src/**/*.test.ts", "samples/**/*.test.ts"],
     globalSetup: ["packages/db/src/testing/global-setup.ts"],
     reporters: report === undefined ? ["default"] : ["default", ["json", { outputFile: report }]],
-    testTimeout: 60_000,
+    testTimeout: 120_000,
     hookTimeout: 120_000,
     maxWorkers: 2,
     isolate: false,
