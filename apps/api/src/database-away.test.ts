@@ -10,12 +10,12 @@ import {
   openTestDatabase,
   type DatabaseSwitch,
   type TestDatabase,
+  findFreePort,
 } from "@pipeline/db/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { signDevelopmentToken } from "./auth/sign-development-token.ts";
 import { API_PREFIX } from "./contract/urls.ts";
-import { findFreePort } from "./testing/find-free-port.ts";
 
 const TOKEN_SECRET = "token secret of the tests, long enough";
 /** Of a condition, on a machine that does much else. */

@@ -6,11 +6,10 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { hasParallelConnections, openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
+import { hasParallelConnections, openTestDatabase, type TestDatabase, findFreePort } from "@pipeline/db/testing";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { signDevelopmentToken } from "./auth/sign-development-token.ts";
-import { findFreePort } from "./testing/find-free-port.ts";
 
 const TOKEN_SECRET = "token secret of the tests, long enough";
 const MAIN = join(import.meta.dirname, "main.ts");

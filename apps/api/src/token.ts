@@ -1,5 +1,6 @@
 import { developmentUser } from "@pipeline/composition";
 import { Command } from "commander";
+import { parseOptions } from "@pipeline/runtime";
 import { z } from "zod";
 import { signDevelopmentToken, signServiceToken } from "./auth/sign-development-token.ts";
 import { tokenSettings } from "./auth/token-settings.ts";
@@ -19,10 +20,7 @@ await new Command("dev-token")
   .option("--service", "a token of the service role, for /admin, instead of a user's")
   .option("--hours <hours>", "how long it is valid", "24")
   .action(async (raw: unknown, command: Command) => {
-    const parsed = optionsSchema.safeParse(raw);
-    if (!parsed.success) {
-      command.error(parsed.error.issues.map((issue) => `--${issue.path.join(".")}: ${issue.message}`).join("\n"));
-    }
+    const options = parseOptions(optionsSchema, raw, command);
     const environment = loadTokenConfig();
     const { secret, supabaseUrl } = await tokenSettings(environment);
     if (secret === undefined) {
@@ -31,11 +29,11 @@ await new Command("dev-token")
     const common = {
       secret,
       ...(supabaseUrl === undefined ? {} : { issuer: issuerOf(supabaseUrl) }),
-      expiresInSeconds: Math.round(parsed.data.hours * HOUR_SECONDS),
+      expiresInSeconds: Math.round(options.hours * HOUR_SECONDS),
     };
-    const token = parsed.data.service
+    const token = options.service
       ? await signServiceToken(common)
-      : await signDevelopmentToken({ ...common, userId: parsed.data.user ?? (await developmentUser(environment)) });
+      : await signDevelopmentToken({ ...common, userId: options.user ?? (await developmentUser(environment)) });
     process.stdout.write(`${token}\n`);
   })
   .parseAsync();

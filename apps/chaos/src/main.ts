@@ -1,6 +1,7 @@
 import { createWriteStream } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { Command } from "commander";
+import { parseOptions } from "@pipeline/runtime";
 import { z } from "zod";
 import { type ChaosOptions, LONG, SHORT } from "./options.ts";
 import { formatReport } from "./report.ts";
@@ -33,12 +34,8 @@ await new Command("chaos")
   .option("--worker-log <file>", "writes what the workers log there")
   .addHelpText("after", "\nExits with 1 when a check fails.")
   .action(async (raw: unknown, command: Command) => {
-    const parsed = flagsSchema.safeParse(raw);
-    if (!parsed.success) {
-      command.error(parsed.error.issues.map((issue) => `--${issue.path.join(".")}: ${issue.message}`).join("\n"));
-      return;
-    }
-    process.exitCode = await run(parsed.data);
+    const options = parseOptions(flagsSchema, raw, command);
+    process.exitCode = await run(options);
   })
   .parseAsync();
 

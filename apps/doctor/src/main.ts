@@ -7,6 +7,7 @@ import {
   formatFailure,
   readCommandLine,
   toAppError,
+  parseOptions,
 } from "@pipeline/runtime";
 import { Command } from "commander";
 import { z } from "zod";
@@ -45,11 +46,8 @@ await new Command("doctor")
   )
   .addHelpText("after", "\nExits with 0 when everything holds, 1 when something does not, 2 when it could not look.")
   .action(async (raw: unknown, command: Command) => {
-    const parsed = optionsSchema.safeParse(raw);
-    if (!parsed.success) {
-      command.error(parsed.error.issues.map((issue) => `--${issue.path.join(".")}: ${issue.message}`).join("\n"));
-    }
-    process.exitCode = await examine(parsed.data);
+    const options = parseOptions(optionsSchema, raw, command);
+    process.exitCode = await examine(options);
   })
   .parseAsync(line.args, { from: "user" });
 

@@ -2,13 +2,12 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createLogger } from "@pipeline/runtime";
+import { createLogger, parseOptions } from "@pipeline/runtime";
 import { Command } from "commander";
 import { z } from "zod";
 import { createClient } from "./client.ts";
 import { loadLocalConfig, OWN_DATABASE } from "./config.ts";
 import { ingestFile, type IngestedFile } from "./ingest.ts";
-import { parseOptions } from "./parse-options.ts";
 import { createProgressLines } from "./progress-lines.ts";
 import {
   ask,

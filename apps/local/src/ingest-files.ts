@@ -1,8 +1,8 @@
 import { Command, Option } from "commander";
+import { parseOptions } from "@pipeline/runtime";
 import { z } from "zod";
 import { createClient } from "./client.ts";
 import { ingestFile } from "./ingest.ts";
-import { parseOptions } from "./parse-options.ts";
 import { createProgressLines } from "./progress-lines.ts";
 import { questionSchema } from "./questions.ts";
 import { repeatable } from "./repeatable.ts";

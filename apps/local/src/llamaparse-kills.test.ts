@@ -2,11 +2,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { diagnose } from "@pipeline/db";
-import { hasParallelConnections, openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
+import { findFreePort, hasParallelConnections, openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
 import { type LlamaParse, startLlamaParse } from "@pipeline/mocks";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Client, createClient } from "./client.ts";
-import { type Command, freePort, killStarted, startCommand } from "./spawn.fixture.ts";
+import { type Command, killStarted, startCommand } from "./spawn.fixture.ts";
 
 const SENT = "POST /api/v2/parse/upload";
 const SOUGHT = "GET /api/v2/parse";
@@ -37,7 +37,7 @@ describe.skipIf(!hasParallelConnections())("workers killed by SIGKILL: need a se
     env = {
       DATABASE_URL: opened.url ?? "",
       DATA_DIR: join(directory, "data"),
-      SERVICE_PORT: String(await freePort()),
+      SERVICE_PORT: String(await findFreePort()),
       LLAMAPARSE_API_KEY: "llx-key-of-the-tests",
       LLAMAPARSE_BASE_URL: emulator.url,
     };

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { diagnose, openPostgres } from "@pipeline/db";
 import {
+  findFreePort,
   hasParallelConnections,
   hasPgBouncer,
   openTestDatabase,
@@ -13,7 +14,7 @@ import {
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createClient } from "./client.ts";
-import { freePort, killStarted, startCommand } from "./spawn.fixture.ts";
+import { killStarted, startCommand } from "./spawn.fixture.ts";
 
 const COUNT = 30;
 
@@ -40,7 +41,7 @@ describe.skipIf(!hasParallelConnections() || !hasPgBouncer())(
         DATABASE_URL: bouncer.url,
         DATABASE_SCHEMA: "pooled",
         DATA_DIR: join(directory, "data"),
-        SERVICE_PORT: String(await freePort()),
+        SERVICE_PORT: String(await findFreePort()),
       };
       const migrating = startCommand("apps/migrate/src/main.ts", { env });
       expect(await migrating.ended, migrating.output()).toBe(0);

@@ -2,11 +2,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STATUSES } from "@pipeline/db";
-import { hasParallelConnections, openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
+import { findFreePort, hasParallelConnections, openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createClient, type Client } from "./client.ts";
-import { freePort, killStarted, startCommand, type Command } from "./spawn.fixture.ts";
+import { killStarted, startCommand, type Command } from "./spawn.fixture.ts";
 
 describe.skipIf(!hasParallelConnections())("separate processes: need a server", () => {
   let directory: string;
@@ -19,7 +19,7 @@ describe.skipIf(!hasParallelConnections())("separate processes: need a server", 
     env = {
       DATABASE_URL: test_database.url ?? "",
       DATA_DIR: join(directory, "data"),
-      SERVICE_PORT: String(await freePort()),
+      SERVICE_PORT: String(await findFreePort()),
     };
   });
 

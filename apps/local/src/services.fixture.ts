@@ -2,10 +2,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
+import { findFreePort, openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
 import { z } from "zod";
 import { type Client, createClient } from "./client.ts";
-import { type Command, freePort, killStarted, startCommand } from "./spawn.fixture.ts";
+import { type Command, killStarted, startCommand } from "./spawn.fixture.ts";
 
 /** API, workers and the emulators of all outside services, each in a process of its own, on a real server. */
 export interface Services {
@@ -52,7 +52,7 @@ export async function startServices(mockFlags: string[] = [], workerCount = 2): 
     ...readVariables(mocks.output()),
     DATABASE_URL: test.url ?? "",
     DATA_DIR: join(directory, "data"),
-    SERVICE_PORT: String(await freePort()),
+    SERVICE_PORT: String(await findFreePort()),
     LOG_LEVEL: "trace",
     WORKER_RETRY_BASE_DELAY: "0.2",
     WORKER_CONCURRENCY: "8",

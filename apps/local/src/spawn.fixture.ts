@@ -1,6 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { COMPILE_CACHE } from "@pipeline/runtime";
 import { expect } from "vitest";
@@ -53,15 +52,4 @@ export function startCommand(script: string, options: { args?: string[]; env?: R
 /** Ends whatever a failed test left running. */
 export function killStarted(): void {
   for (const child of started) child.kill("SIGKILL");
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("The server has no port.");
-  return address.port;
 }

@@ -7,14 +7,15 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createClient } from "./client.ts";
 import { ingestFile } from "./ingest.ts";
 import { createProgressLines } from "./progress-lines.ts";
-import { freePort, killStarted, ROOT, startCommand, type Command } from "./spawn.fixture.ts";
+import { findFreePort } from "@pipeline/db/testing";
+import { killStarted, ROOT, startCommand, type Command } from "./spawn.fixture.ts";
 
 let directory: string;
 let env: Record<string, string>;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "start-test-"));
-  env = { DATA_DIR: directory, SERVICE_PORT: String(await freePort()), LOG_LEVEL: "warn" };
+  env = { DATA_DIR: directory, SERVICE_PORT: String(await findFreePort()), LOG_LEVEL: "warn" };
 });
 
 afterEach(() => {

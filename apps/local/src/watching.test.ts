@@ -2,11 +2,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { migrate } from "@pipeline/db";
-import { hasParallelConnections, openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
+import { findFreePort, hasParallelConnections, openTestDatabase, type TestDatabase } from "@pipeline/db/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { type Client, createClient } from "./client.ts";
-import { type Command, freePort, killStarted, startCommand } from "./spawn.fixture.ts";
+import { type Command, killStarted, startCommand } from "./spawn.fixture.ts";
 
 const STAGING = "upload_pipeline_staging";
 const PRODUCTION = "upload_pipeline";
@@ -47,7 +47,7 @@ describe.skipIf(!hasParallelConnections())("running services: need a server", ()
   });
 
   const deployment = async (schema: string): Promise<Deployment> => {
-    const [port, workerPort] = [String(await freePort()), String(await freePort())];
+    const [port, workerPort] = [String(await findFreePort()), String(await findFreePort())];
     return {
       url: `http://127.0.0.1:${port}`,
       workerUrl: `http://127.0.0.1:${workerPort}`,

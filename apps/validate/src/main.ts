@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { type Database, openPostgres } from "@pipeline/db";
-import { ENVIRONMENTS, toAppError } from "@pipeline/runtime";
+import { ENVIRONMENTS, toAppError, parseOptions } from "@pipeline/runtime";
 import { Command } from "commander";
 import { z } from "zod";
 import { loadValidateConfig, type ValidateConfig } from "./config.ts";
@@ -60,13 +60,8 @@ await new Command("validate")
   // Commander's own 1 for a wrong option would say that the deployment is at fault.
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : COULD_NOT_RUN))
   .action(async (raw: unknown, command: Command) => {
-    const parsed = optionsSchema.safeParse(raw);
-    if (!parsed.success) {
-      return command.error(
-        parsed.error.issues.map((issue) => `--${issue.path.join(".")}: ${issue.message}`).join("\n"),
-      );
-    }
-    process.exitCode = await validate(parsed.data).catch((error: unknown) => {
+    const options = parseOptions(optionsSchema, raw, command);
+    process.exitCode = await validate(options).catch((error: unknown) => {
       process.stderr.write(`The validation could not run. ${toAppError(error).message}\n`);
       return COULD_NOT_RUN;
     });

@@ -1,3 +1,5 @@
+import type { z } from "zod";
+
 /** For commander's `parseAsync` (`from: "user"`), `configureOutput` and `exitOverride`, the last two before any subcommand is added. */
 export interface CommandLine {
   args: string[];
@@ -25,6 +27,17 @@ export function readCommandLine(given: readonly string[], { usageExitCode }: { u
       process.exit(usageExitCode);
     },
   };
+}
+
+/** A command's options, or its end with a line for each that is wrong. Of an option given several times its name is told. */
+export function parseOptions<T>(schema: z.ZodType<T>, raw: unknown, command: { error(message: string): never }): T {
+  const parsed = schema.safeParse(raw);
+  if (parsed.success) return parsed.data;
+  return command.error(parsed.error.issues.map(({ path, message }) => `--${nameOf(path)}: ${message}`).join("\n"));
+}
+
+function nameOf(path: readonly PropertyKey[]): string {
+  return path.filter((part) => typeof part === "string").join(".");
 }
 
 /** A failure as every command with `--json` tells it on standard error. */

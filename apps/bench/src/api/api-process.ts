@@ -1,9 +1,8 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { z } from "zod";
+import { findFreePort } from "@pipeline/db/find-free-port";
 import { memoryReport, type MemoryReport } from "./messages.ts";
 
 const API = join(import.meta.dirname, "../../../api/src/main.ts");
@@ -27,7 +26,7 @@ const NO_LIMITS = {
 };
 
 export async function startApi(options: { url: string; directory: string; poolSize: number }): Promise<ApiProcess> {
-  const port = await freePort();
+  const port = await findFreePort();
   const child = fork(API, {
     env: {
       ENVIRONMENT: "development",
@@ -64,15 +63,6 @@ export async function startApi(options: { url: string; directory: string; poolSi
       await exited;
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = z.object({ port: z.int() }).parse(server.address());
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 const START_LIMIT_MS = 60_000;
