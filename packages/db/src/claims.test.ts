@@ -53,6 +53,48 @@ test("under a cap no user has more in hand than it allows, over all workers, and
   expect(countByUser(await claimCapped(opened.database, { limit: 10, maxPerUser: 4 }))).toEqual(new Map([[noisy, 1]]));
 });
 
+/** Serves a user's files until the turn that is served is this one. */
+async function serveUntil(turn: number): Promise<void> {
+  await opened.database.run("select setval('upload_pipeline.served_turn', $1)", [turn]);
+}
+
+test("a backlog that lagged behind under a cap is level with newcomers when slots become fewer, or the cap is raised", async () => {
+  const [noisy, newcomer, late] = [randomUUID(), randomUUID(), randomUUID()];
+  await queue(noisy, 30);
+  expect(await claimCapped(opened.database, { limit: 4, maxPerUser: 2 })).toHaveLength(2);
+  await serveUntil(1_000);
+  await queue(newcomer, 1);
+  await queue(late, 3);
+  // The noisy one has two in hand, so the third counts after the others' first two.
+  const claims = await claimCapped(opened.database, { limit: 4, maxPerUser: 20 });
+  expect(countByUser(claims)).toEqual(new Map([[noisy, 1], [newcomer, 1], [late, 2]])); // prettier-ignore
+});
+
+test("a user at the cap holds up no other, however long the backlog and however many such users there are", async () => {
+  const noisy = Array.from({ length: 300 }, () => randomUUID());
+  for (const user of noisy) await queue(user, 3);
+  expect(await claimCapped(opened.database, { limit: 1_000, maxPerUser: 1 })).toHaveLength(300);
+  const newcomer = randomUUID();
+  await queue(newcomer, 2);
+  expect(countByUser(await claimCapped(opened.database, { limit: 3, maxPerUser: 1 }))).toEqual(
+    new Map([[newcomer, 1]]),
+  );
+});
+
+test("of more users who lag than a claim walks through each is reached by the second", async () => {
+  // ids that differ in their ends alone, in the order of the walk
+  const users = Array.from({ length: 300 }, (_, index) => `0198c5f0-0000-7000-8000-${String(index).padStart(12, "0")}`);
+  const [last = ""] = users.slice(-1);
+  for (const user of users.slice(0, -1)) await queue(user, 2);
+  expect(await claimCapped(opened.database, { limit: 1_000, maxPerUser: 1 })).toHaveLength(299);
+  await queue(last, 1);
+  await serveUntil(1_000);
+  const session_id = await createSession(opened.database);
+  const claim = () => opened.database.transaction((tx) => claimJobs(tx, { session_id, limit: 5, maxPerUser: 1 }));
+  const [first, second, third] = [await claim(), await claim(), await claim()];
+  expect([first.length, second.map(({ user_id }) => user_id), third.length]).toEqual([0, [last], 0]);
+});
+
 test("a job that its session gave back and took again counts once", async () => {
   const user = randomUUID();
   await queue(user, 2);

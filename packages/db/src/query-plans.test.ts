@@ -59,13 +59,14 @@ function rowsRead(nodes: readonly PlanNode[], table: string): number {
   return kept + discardedRows(scans);
 }
 
-/** What the connection has read of documents and jobs and not told yet: rows of scans, and rows fetched by an index. */
-function countReads(tx: Queryable): Promise<{ scanned: number; fetched: number }> {
+/** What the connection has read of these tables and not told yet: rows of scans, and rows fetched by an index. */
+function countReads(tx: Queryable, tables: string[]): Promise<{ scanned: number; fetched: number }> {
   return one(
     tx,
     z.object({ scanned: z.number(), fetched: z.number() }),
     `select sum(seq_tup_read)::int as scanned, sum(idx_tup_fetch)::int as fetched from pg_stat_xact_user_tables
-     where schemaname = 'upload_pipeline' and relname in ('documents', 'upload_jobs')`,
+     where schemaname = 'upload_pipeline' and relname = any ($1)`,
+    [tables],
   );
 }
 
@@ -90,6 +91,32 @@ test.each(STATISTICS)("a claim reads its index in order, with statistics %s", as
   const sorted = nodes.filter((node) => node["Node Type"] === "Sort").map((node) => node["Actual Rows"]);
   for (const rows of sorted) expect(rows).toBeLessThanOrEqual(10);
 });
+
+test.each(STATISTICS)(
+  "a claim under a cap reads past nobody's backlog, with statistics %s",
+  async (_when, first, second) => {
+    await first();
+    await second();
+    await opened.database.run("select setval('upload_pipeline.served_turn', 100)");
+    const session_id = await createSession(opened.database);
+    const claim = () =>
+      opened.database.transaction(async (tx) => {
+        const before = await countReads(tx, ["ready_jobs", "upload_jobs"]);
+        const claims = await claimJobs(tx, { session_id, limit: 10, maxPerUser: 2 });
+        const after = await countReads(tx, ["ready_jobs", "upload_jobs"]);
+        return {
+          count: claims.length,
+          scanned: after.scanned - before.scanned,
+          fetched: after.fetched - before.fetched,
+        };
+      });
+    const [taken, none] = [await claim(), await claim()];
+    expect([taken.count, none.count, taken.scanned, none.scanned]).toEqual([8, 0, 0, 0]);
+    // One row of each user says that there is the user, and two are looked at to be taken.
+    expect(taken.fetched).toBeLessThanOrEqual(100);
+    expect(none.fetched).toBeLessThanOrEqual(50);
+  },
+);
 
 test.each(STATISTICS)(
   "a batch of checkpoints looks up its jobs one by one, with statistics %s",
@@ -119,9 +146,9 @@ test.each(STATISTICS)("a batch of uploads looks at its own rows alone, with stat
     Array.from({ length: 20 }, () => uploadPromise({ user_id: user })),
   );
   const { before, after } = await opened.database.transaction(async (tx) => ({
-    before: await countReads(tx),
+    before: await countReads(tx, ["documents", "upload_jobs"]),
     outcomes: await makeUploads(tx, uploads, { allowance: UNLIMITED, isPatient: false }),
-    after: await countReads(tx),
+    after: await countReads(tx, ["documents", "upload_jobs"]),
   }));
   expect(after.scanned - before.scanned).toBe(0);
   // Each document is read by the check of its job's reference.
