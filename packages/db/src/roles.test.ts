@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { claimJobs } from "./claims.ts";
 import { openPostgres, type Database } from "./database.ts";
 import { migrate } from "./migrate.ts";
 import type { Queryable } from "./queryable.ts";
 import {
   createCompleteDocument,
   createQueuedJob,
+  createSession,
   hasParallelConnections,
   openTestDatabase,
   vectorOf,
@@ -169,6 +171,20 @@ describe("the services' roles", () => {
     const deleted = attempt(database, { role, claims: "" }, (tx) => tx.run(`delete from ${tx.schema}.upload_jobs`));
     const ended = `select count(*)::int as count from ${database.schema}.upload_jobs where finished_at is not null`;
     expect(await deleted).toBe(await countRows(database, ended));
+  });
+
+  test("the worker claims, under a cap as well", async () => {
+    await createQueuedJob(database, { user_id: userB });
+    const session_id = await createSession(database);
+    const role = "upload_pipeline_worker";
+    for (const maxPerUser of [undefined, 1]) {
+      const claimed = attempt(database, { role, claims: "" }, async (tx) => {
+        // So that the walk through the users is written down, which is a statement of its own.
+        await tx.run(`update ${tx.schema}.worker_sessions set walked_to = gen_random_uuid()`);
+        return (await claimJobs(tx, { session_id, limit: 1, maxPerUser })).length;
+      });
+      expect(await claimed).toBe(1);
+    }
   });
 
   test("a second schema in the same database has roles of its own, closed to the first one's", async () => {
