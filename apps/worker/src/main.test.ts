@@ -12,13 +12,29 @@ import { z } from "zod";
 
 const MAIN = fileURLToPath(new URL("main.ts", import.meta.url));
 
-/** Claims of a worker in this database that wait for a lock. Others of its statements may wait beside them. */
-async function countBlockedClaims(db: Queryable): Promise<number | undefined> {
+const ENDS_LOCK = 1;
+
+/** From now on whoever ends a claim waits for an advisory lock. */
+async function blockEnds(db: Queryable): Promise<void> {
+  await db.run(
+    `create function wait_for_test() returns trigger language plpgsql as $$
+     begin
+       perform pg_advisory_xact_lock(${ENDS_LOCK});
+       return new;
+     end
+     $$`,
+  );
+  await db.run(
+    `create trigger upload_jobs_wait before update on ${db.schema}.upload_jobs for each row
+     when (old.state = 'working') execute function wait_for_test()`,
+  );
+}
+
+async function countWaiting(db: Queryable): Promise<number | undefined> {
   const [row] = await db.many(
     z.object({ count: z.number() }),
     `select count(*)::int as count from pg_stat_activity
-     where wait_event_type = 'Lock' and datname = current_database()
-       and application_name = 'upload-pipeline worker' and query like '%claim_jobs%'`,
+     where datname = current_database() and application_name = 'upload-pipeline worker' and wait_event = 'advisory'`,
   );
   return row?.count;
 }
@@ -82,12 +98,13 @@ it.skipIf(!hasParallelConnections())(
     const directory = await mkdtemp(join(tmpdir(), "worker-main-"));
     try {
       await createQueuedJob(test.database, { raw_path: "none" });
+      await blockEnds(test.database);
       await test.database.transaction(async (tx) => {
         // Keeps the worker from ending its claim, so that it has a job in hand for as long as this test likes.
         await tx.run("set local idle_in_transaction_session_timeout = 0");
-        await tx.run(`lock table ${tx.schema}.events in exclusive mode`);
+        await tx.run("select pg_advisory_xact_lock($1)", [ENDS_LOCK]);
         const { child, ended } = startMain({ DATABASE_URL: test.url ?? "", DATA_DIR: directory });
-        await expect.poll(() => countBlockedClaims(test.database), { timeout: 30_000, interval: 100 }).toBe(1);
+        await expect.poll(() => countWaiting(test.database), { timeout: 30_000, interval: 100 }).toBe(1);
         child.kill("SIGTERM");
         child.kill("SIGINT");
         expect(await ended).toMatchObject({ code: 1, stderr: "" });
