@@ -360,6 +360,24 @@ test("the last loss counts only if the worker had nothing else in hand, but the 
   }
 });
 
+test("a loss while the server was away counts only after four others", async () => {
+  const { job } = await createQueuedJob(opened.database);
+  const counts: unknown[] = [];
+  for (let loss = 1; loss <= 7; loss += 1) {
+    const session_id = await createSession(opened.database);
+    await claimOne(opened.database, session_id);
+    await opened.database.run(
+      `update upload_pipeline.worker_sessions
+       set heartbeat_at = pg_postmaster_start_time() - interval '1 second', expires_at = now() where session_id = $1`,
+      [session_id],
+    );
+    const [rescued] = await rescueJobs(opened.database, { maxCrashes: 3 });
+    counts.push([rescued?.state, (await readJob(opened.database, job.job_id))?.crash_count]);
+  }
+  const free = ["queued", 0];
+  expect(counts).toEqual([free, free, free, free, ["queued", 1], ["queued", 2], ["deadletter", 3]]);
+});
+
 test("a job that kills its workers takes none of its neighbours with it", async () => {
   await queueMany(randomUUID(), 12);
   const [poison, ...neighbours] = (await claim(4)).map((each) => each.job_id);

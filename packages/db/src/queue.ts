@@ -57,8 +57,9 @@ export type RescuedJob = z.infer<typeof rescuedRow>;
  * Takes jobs back from workers that died, that ended without them, or that overran a stage's deadline; the raised fence
  * shuts the old holder out.
  * A job that cost `maxCrashes` workers on one stage is dead-lettered as `poison_job`. Its last loss counts only if the worker
- * had nothing else in hand, since that may have been what killed it; but however many were beside it, no job costs more than
- * twice as many workers, less one. Lists of claims that are over go, too.
+ * had nothing else in hand, since that may have been what killed it; and none counts if the server was started since the worker
+ * was last heard, as that may be why it was not. But after `2 * (maxCrashes - 1)` losses each counts. Lists of claims that are
+ * over go, too.
  */
 export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: number }): Promise<RescuedJob[]> {
   return db.many(
@@ -115,7 +116,9 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
 function crashesOf(schema: string): string {
   // A session that was ended is no crash: its process gave up what it could not account for.
   return `case when s.ended_at is not null then 0
-           when j.crash_count + 1 < $1 or not ${hasNeighbours(schema)} or ${countLosses(schema)} >= 2 * ($1 - 1) then 1
+           when ${countLosses(schema)} >= 2 * ($1 - 1) then 1
+           when s.heartbeat_at < pg_postmaster_start_time() then 0
+           when j.crash_count + 1 < $1 or not ${hasNeighbours(schema)} then 1
            else 0 end`;
 }
 
