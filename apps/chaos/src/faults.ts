@@ -189,10 +189,13 @@ async function chooseVictim(
 
 const LAST_CRASH_BEFORE_POISON = 2;
 
-/** Looks while the worker stands still, so that it cannot claim such a job meanwhile; a victim is left standing. */
+/**
+ * Looks while the worker stands still, so that it cannot claim such a job meanwhile; a victim is left standing. While the
+ * server is away everybody is spared: whoever stood still until it is back would have lost its lease by this look.
+ */
 async function isSpared({ pid, child }: WorkerProcess, { database }: FaultParts): Promise<boolean> {
   child.kill("SIGSTOP");
-  const isSuspect = await patiently(() => mayHoldSuspect(database, { pid, crashes: LAST_CRASH_BEFORE_POISON }));
+  const isSuspect = await mayHoldSuspect(database, { pid, crashes: LAST_CRASH_BEFORE_POISON }).catch(() => true);
   if (isSuspect) child.kill("SIGCONT");
   return isSuspect;
 }
