@@ -15,7 +15,8 @@ export interface JobRequest {
 
 /**
  * Ends a job that is not at its end. A worker that holds it loses the claim at once: the fence is raised, so that none of
- * its writes counts any more, and its next heartbeat stops the handler. Throws `job_not_found` and conflict
+ * its writes counts any more, and its next heartbeat stops the handler. A claim that saw the job queued does not take what was
+ * queued anew since. Throws `job_not_found` and conflict
  * `job_not_cancellable`.
  */
 export async function cancelJob(db: Queryable, request: JobRequest): Promise<JobRow> {
@@ -24,7 +25,7 @@ export async function cancelJob(db: Queryable, request: JobRequest): Promise<Job
     jobRow,
     `with cancelled as (
        update ${db.schema}.upload_jobs j
-       set state = 'cancelled', finished_at = now(), fence = j.fence + case j.state when 'working' then 1 else 0 end,
+       set state = 'cancelled', finished_at = now(), fence = j.fence + 1,
            lease_session_id = null, lease_expires_at = null, due_at = null, waiting_for = null, updated_at = now()
        where j.job_id = $1 and ($2::uuid is null or j.user_id = $2)
          and j.state in ('queued', 'working', 'waiting', 'retryable')

@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished, test, vi } from "vitest";
 import { z } from "zod";
+import { cancelJob } from "./cancel.ts";
 import { releaseJob } from "./checkpoints.ts";
 import { claimJobs, type Claimer, createClaimer } from "./claims.ts";
 import type { Database } from "./database.ts";
+import { retryJob } from "./redrive.ts";
 import type { Claim } from "./rows.ts";
 import {
   createQueuedJob,
@@ -22,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => opened.close());
 beforeEach(async () => {
   await opened.database.run(
-    "truncate upload_pipeline.documents, upload_pipeline.user_turns, upload_pipeline.worker_sessions cascade",
+    "truncate upload_pipeline.documents, upload_pipeline.user_turns, upload_pipeline.capped_turns, upload_pipeline.worker_sessions cascade",
   );
   await opened.database.run("alter sequence upload_pipeline.served_turn restart");
 });
@@ -58,6 +60,21 @@ async function serveUntil(turn: number): Promise<void> {
   await opened.database.run("select setval('upload_pipeline.served_turn', $1)", [turn]);
 }
 
+/** Claims one after the other by one session, each ended before the next. */
+async function serveOneByOne(input: { count: number; maxPerUser: number }): Promise<string[]> {
+  const session_id = await createSession(opened.database);
+  const users: string[] = [];
+  for (let served = 0; served < input.count; served += 1) {
+    const [claim] = await opened.database.transaction((tx) =>
+      claimJobs(tx, { session_id, limit: 1, maxPerUser: input.maxPerUser }),
+    );
+    if (!claim) throw new Error("nothing was claimed");
+    await cancelJob(opened.database, { job_id: claim.job_id, correlation_id: "test" });
+    users.push(claim.user_id);
+  }
+  return users;
+}
+
 test("a backlog that lagged behind under a cap is level with newcomers when slots become fewer, or the cap is raised", async () => {
   const [noisy, newcomer, late] = [randomUUID(), randomUUID(), randomUUID()];
   await queue(noisy, 30);
@@ -65,9 +82,21 @@ test("a backlog that lagged behind under a cap is level with newcomers when slot
   await serveUntil(1_000);
   await queue(newcomer, 1);
   await queue(late, 3);
-  // The noisy one has two in hand, so the third counts after the others' first two.
-  const claims = await claimCapped(opened.database, { limit: 4, maxPerUser: 20 });
-  expect(countByUser(claims)).toEqual(new Map([[noisy, 1], [newcomer, 1], [late, 2]])); // prettier-ignore
+  const claims = await claimCapped(opened.database, { limit: 5, maxPerUser: 20 });
+  expect(countByUser(claims)).toEqual(new Map([[noisy, 2], [newcomer, 1], [late, 2]])); // prettier-ignore
+});
+
+test("one slot serves users whose backlogs lag in turn, and a newcomer after one file of each at most", async () => {
+  const users = Array.from({ length: 4 }, () => randomUUID());
+  for (const user of users) await queue(user, 10);
+  await serveUntil(1_000);
+  const first = await serveOneByOne({ count: 8, maxPerUser: 2 });
+  expect(first).toEqual([...users, ...users]);
+  const newcomer = randomUUID();
+  await queue(newcomer, 1);
+  expect((await serveOneByOne({ count: 5, maxPerUser: 2 })).indexOf(newcomer)).toBeLessThan(5);
+  const next = await serveOneByOne({ count: 4, maxPerUser: 2 });
+  expect(new Set(next)).toEqual(new Set(users));
 });
 
 test("a user at the cap holds up no other, however long the backlog and however many such users there are", async () => {
@@ -76,23 +105,34 @@ test("a user at the cap holds up no other, however long the backlog and however 
   expect(await claimCapped(opened.database, { limit: 1_000, maxPerUser: 1 })).toHaveLength(300);
   const newcomer = randomUUID();
   await queue(newcomer, 2);
+  await serveUntil(1_000);
   expect(countByUser(await claimCapped(opened.database, { limit: 3, maxPerUser: 1 }))).toEqual(
     new Map([[newcomer, 1]]),
   );
+  expect(await claimCapped(opened.database, { limit: 3, maxPerUser: 1 })).toEqual([]);
 });
 
-test("of more users who lag than a claim walks through each is reached by the second", async () => {
+test("of more users who lag than a claim walks through each is served in turn", async () => {
   // ids that differ in their ends alone, in the order of the walk
-  const users = Array.from({ length: 300 }, (_, index) => `0198c5f0-0000-7000-8000-${String(index).padStart(12, "0")}`);
-  const [last = ""] = users.slice(-1);
-  for (const user of users.slice(0, -1)) await queue(user, 2);
-  expect(await claimCapped(opened.database, { limit: 1_000, maxPerUser: 1 })).toHaveLength(299);
-  await queue(last, 1);
+  const users = Array.from({ length: 270 }, (_, index) => `0198c5f0-0000-7000-8000-${String(index).padStart(12, "0")}`);
+  for (const user of users) await queue(user, 2);
   await serveUntil(1_000);
-  const session_id = await createSession(opened.database);
-  const claim = () => opened.database.transaction((tx) => claimJobs(tx, { session_id, limit: 5, maxPerUser: 1 }));
-  const [first, second, third] = [await claim(), await claim(), await claim()];
-  expect([first.length, second.map(({ user_id }) => user_id), third.length]).toEqual([0, [last], 0]);
+  expect(new Set(await serveOneByOne({ count: 290, maxPerUser: 1 })).size).toBe(270);
+});
+
+test("a job that was cancelled and queued anew while a claim was under way is not taken by its old row", async () => {
+  const { job } = await createQueuedJob(opened.database);
+  const place = () =>
+    opened.database.many(
+      z.object({ turn: z.number(), priority: z.number(), seq: z.number(), fence: z.number() }),
+      "select turn::int, priority, seq::int, fence::int from upload_pipeline.ready_jobs",
+    );
+  const [before] = await place();
+  await cancelJob(opened.database, { job_id: job.job_id, correlation_id: "test" });
+  await retryJob(opened.database, { job_id: job.job_id, correlation_id: "test" });
+  const [after] = await place();
+  // The claim compares fences, as the place may be the same.
+  expect(after?.fence).toBeGreaterThan(before?.fence ?? 0);
 });
 
 test("a job that its session gave back and took again counts once", async () => {

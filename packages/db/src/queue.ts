@@ -58,8 +58,8 @@ export type RescuedJob = z.infer<typeof rescuedRow>;
  * shuts the old holder out.
  * A job that cost `maxCrashes` workers on one stage is dead-lettered as `poison_job`. Its last loss counts only if the worker
  * had nothing else in hand, since that may have been what killed it; and none counts if the server was started since the worker
- * was last heard, as that may be why it was not. But after `2 * (maxCrashes - 1)` losses each counts. Lists of claims that are
- * over go, too.
+ * was last heard, as that may be why it was not. But after `2 * (maxCrashes - 1)` losses since it was last redriven each counts. Lists
+ * of claims that are over go, too.
  */
 export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: number }): Promise<RescuedJob[]> {
   return db.many(
@@ -68,7 +68,7 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
     // claimed anew in between, pair the new claim with the old session and take it from a live worker.
     `with suspect as materialized (
        select j.job_id, j.fence, s.session_id is null or s.ended_at is not null or s.expires_at <= now() as is_orphan,
-         ${crashesOf(db.schema)} as crashes
+         s.ended_at is null as is_loss, ${crashesOf(db.schema)} as crashes
        from ${db.schema}.session_claims c
        left join ${db.schema}.worker_sessions s on s.session_id = c.session_id
        cross join lateral unnest(c.job_ids) as listed (job_id)
@@ -80,7 +80,7 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
        ) j
        limit $2
      ), stale as materialized (
-       select locked.job_id, s.crashes from suspect s cross join lateral (
+       select locked.job_id, s.is_loss, s.crashes from suspect s cross join lateral (
          select j.job_id from ${db.schema}.upload_jobs j
          where j.job_id = s.job_id and j.fence = s.fence and j.state = 'working'
            and (s.is_orphan or j.lease_expires_at <= now())
@@ -88,7 +88,7 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
        ) locked
      ), counted as materialized (
        -- one object: joining a CTE could scan the whole table under a generic plan
-       select jsonb_object_agg(job_id, crashes) as crashes from stale
+       select jsonb_object_agg(job_id, crashes) as crashes, jsonb_object_agg(job_id, is_loss) as is_loss from stale
      ), rescued as (
        update ${db.schema}.upload_jobs j
        set state = case when ${CRASHES} >= $1 then 'deadletter' else 'queued' end,
@@ -104,7 +104,7 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
        insert into ${db.schema}.events (job_id, type, status, state, fence, code, detail)
        select job_id, case state when 'deadletter' then 'deadlettered' else 'rescued' end, status, state, fence,
          case state when 'deadletter' then 'poison_job' else 'worker_lost' end,
-         jsonb_build_object('crash_count', crash_count)
+         jsonb_build_object('crash_count', crash_count, 'is_loss', (select is_loss from counted) -> job_id::text)
        from rescued
      ), cleared as (${clearLists(db.schema)})
      select job_id, state from rescued`,
@@ -134,10 +134,12 @@ function hasNeighbours(schema: string): string {
              where own.session_id = c.session_id and beside.job_id <> j.job_id)`;
 }
 
-/** How many workers `j` has cost on its stage, counted or not. */
+/** How many workers `j` has cost on its stage since it was last redriven, counted or not. */
 function countLosses(schema: string): string {
   return `(select count(*) from ${schema}.events e
-             where e.job_id = j.job_id and e.status = j.status and e.type = 'rescued')`;
+             where e.job_id = j.job_id and e.status = j.status and e.type = 'rescued' and e.detail -> 'is_loss' = 'true'
+               and e.event_id > coalesce((select max(r.event_id) from ${schema}.events r
+                 where r.job_id = j.job_id and r.type = 'redriven'), 0))`;
 }
 
 /** Deletes the lists of claims none of whose jobs is held by their session any more. */

@@ -131,7 +131,7 @@ export const environmentSchema = z.object({
   /** Jobs that one worker process has in hand at once. */
   WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(64).default(4),
   /** Jobs of one user that all workers together have in hand; no limit by default. The same for all workers. */
-  WORKER_MAX_JOBS_PER_USER: z.coerce.number().int().min(1).optional(),
+  WORKER_MAX_JOBS_PER_USER: z.coerce.number().int().min(1).max(100_000).optional(),
   /** How long after its end a job's history is kept; 0: for ever. */
   WORKER_HISTORY_AGE: z.coerce
     .number()
