@@ -22,6 +22,12 @@ describe("validate", () => {
     expect(run("--url", "not a url")).toMatchObject({ code: 2, stderr: expect.stringContaining("--url") });
   });
 
+  it("walks nothing where its report could not be written", () => {
+    const { code, stdout, stderr } = run("--url", "http://127.0.0.1:9", "--report", "/nowhere/report.md");
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain("cannot be written to /nowhere/report.md");
+  });
+
   it("exits with 1 and says so where nothing answers", () => {
     // Port 9 of this machine discards, and nobody listens on it.
     const { code, stdout } = run("--url", "http://127.0.0.1:9", "--json");

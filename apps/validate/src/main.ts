@@ -1,6 +1,6 @@
-import { writeFile } from "node:fs/promises";
+import { open, writeFile } from "node:fs/promises";
 import { type Database, openPostgres } from "@pipeline/db";
-import { ENVIRONMENTS, toAppError, parseOptions } from "@pipeline/runtime";
+import { AppError, ENVIRONMENTS, toAppError, parseOptions } from "@pipeline/runtime";
 import { Command } from "commander";
 import { z } from "zod";
 import { loadValidateConfig, type ValidateConfig } from "./config.ts";
@@ -70,6 +70,7 @@ await new Command("validate")
 
 async function validate(options: Options): Promise<number> {
   const config = await loadValidateConfig(options.url);
+  if (options.report !== undefined) await requireWritable(options.report);
   const database = openDatabase(options, config);
   try {
     const validation = await walk(options, config, database);
@@ -82,6 +83,15 @@ async function validate(options: Options): Promise<number> {
   } finally {
     await database?.close();
   }
+}
+
+/** Before the walk, which takes a while. What stands there stays for now. */
+async function requireWritable(path: string): Promise<void> {
+  const file = await open(path, "a").catch((cause: unknown) => {
+    const message = `The report cannot be written to ${path}.`;
+    throw new AppError({ kind: "permanent", code: "report_not_writable", message, cause });
+  });
+  await file.close();
 }
 
 function describe(validation: Validation) {
