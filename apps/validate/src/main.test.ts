@@ -23,9 +23,9 @@ describe("validate", () => {
   });
 
   it("walks nothing where its report could not be written", () => {
-    const { code, stdout, stderr } = run("--url", "http://127.0.0.1:9", "--report", "/nowhere/report.md");
+    const { code, stdout, stderr } = run("--url", "http://127.0.0.1:9", "--report", "/dev/null/report.md");
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
-    expect(stderr).toContain("cannot be written to /nowhere/report.md");
+    expect(stderr).toContain("cannot be written to /dev/null/report.md");
   });
 
   it("exits with 1 and says so where nothing answers", () => {
