@@ -8,9 +8,10 @@ import { readDocument } from "../read-document.ts";
 import { depthOf, parseDom } from "./dom.ts";
 import type { HtmlDocument } from "./dom.ts";
 import { htmlToMarkdown, tidyButtons } from "./html-to-markdown.ts";
+import { styleOf } from "./inline-style.ts";
 
 /** Readability's version, and after the plus the number of our own rules on what of a page counts as its text. */
-const VERSION = "0.6.0+2";
+const VERSION = "0.6.0+3";
 /** Reader view may leave out so much of the text and no more: a button, the name of an author. A clause is longer. */
 const ARTICLE_SHARE = 0.98;
 const MAX_ARTICLE_DEPTH = 100;
@@ -62,7 +63,7 @@ function removeUnseen(document: HtmlDocument): number {
   for (const element of document.querySelectorAll(NO_TEXT)) element.remove();
   const hidden = [...document.querySelectorAll(HIDDEN)];
   for (const element of document.querySelectorAll("[style]")) {
-    if (/display\s*:\s*none|visibility\s*:\s*hidden/i.test(element.getAttribute("style") ?? "")) hidden.push(element);
+    if (styleOf(element, "display") === "none" || styleOf(element, "visibility") === "hidden") hidden.push(element);
   }
   const before = lengthOf(document.body.textContent ?? "");
   // Some pages hide themselves until their scripts have run.

@@ -1,0 +1,49 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createTempFiles } from "./fixtures/temp-files.ts";
+import type { TempFiles } from "./fixtures/temp-files.ts";
+import { parseFormat } from "./parse-format.ts";
+import { DEFAULT_PARSE_LIMITS } from "./parse-limits.ts";
+import type { ParsedDocument } from "./parsed-document.ts";
+
+let files: TempFiles;
+
+beforeAll(async () => {
+  files = await createTempFiles();
+});
+afterAll(() => files.remove());
+
+async function parse(page: string): Promise<ParsedDocument> {
+  const path = await files.write(randomBytes(4).toString("hex"), page);
+  return parseFormat({ path, format: "html", limits: DEFAULT_PARSE_LIMITS, onProgress: () => undefined });
+}
+
+async function textOf(body: string): Promise<string> {
+  const { pages } = await parse(`<html><head><title>Cover</title></head><body>${body}</body></html>`);
+  return pages[0]?.text ?? "";
+}
+
+describe("an element's own style", () => {
+  test.each([
+    "backface-visibility: hidden",
+    "content-visibility: hidden",
+    "-webkit-backface-visibility:hidden",
+    "--display: none",
+    "display: none; display: block",
+    "/* display: none */ color: red",
+    "background: url(a?display:none)",
+  ])("%s hides nothing", async (style) => {
+    await expect(textOf(`<p>Seen.</p><div style="${style}">Floods are covered.</div>`)).resolves.toBe(
+      "Seen.\n\nFloods are covered.",
+    );
+  });
+
+  test.each([
+    "visibility: hidden",
+    "DISPLAY : NONE",
+    "color:red;display:none!important;display:block",
+    "display:none;",
+  ])("%s hides the element", async (style) => {
+    await expect(textOf(`<p>Seen.</p><div style="${style}">Floods are covered.</div>`)).resolves.toBe("Seen.");
+  });
+});
