@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createTempFiles } from "./fixtures/temp-files.ts";
 import type { TempFiles } from "./fixtures/temp-files.ts";
+import { normalisePages } from "./normalise-pages.ts";
 import { parseFormat } from "./parse-format.ts";
 import { DEFAULT_PARSE_LIMITS } from "./parse-limits.ts";
 import type { ParsedDocument } from "./parsed-document.ts";
@@ -45,5 +46,30 @@ describe("an element's own style", () => {
     "display:none;",
   ])("%s hides the element", async (style) => {
     await expect(textOf(`<p>Seen.</p><div style="${style}">Floods are covered.</div>`)).resolves.toBe("Seen.");
+  });
+});
+
+const frames = (noframes: string) =>
+  `<html><head><title>Cover</title></head><frameset cols="20%,80%"><frame src="a.html"><frame src="b.html">${noframes}</frameset></html>`;
+
+describe("a page of frames", () => {
+  test.each([
+    ["in a body of its own", "<noframes><body><h2>Cover</h2><p>The limit is 500.</p></body></noframes>"],
+    ["without one", "<noframes><h2>Cover</h2><p>The limit is 500.</p></noframes>"],
+    ["in an inner set", "<frameset><frame><noframes><h2>Cover</h2>The limit is 500.</noframes></frameset>"],
+  ])("has the text for those who see no frames, %s", async (_, noframes) => {
+    const { pages, title } = await parse(frames(noframes));
+    expect(title).toBe("Cover");
+    expect(pages).toEqual([{ page_number: 1, text: "## Cover\n\nThe limit is 500." }]);
+  });
+
+  test.each([
+    ["a whole page", frames("")],
+    ["a fragment", '<frameset><frame src="a.html"></frameset>'],
+  ])("that has no such text is no_text (%s)", async (_, page) => {
+    const { pages } = await parse(page);
+    expect(() => normalisePages({ pages, format: "html" })).toThrow(
+      expect.objectContaining({ kind: "permanent", code: "no_text" }),
+    );
   });
 });

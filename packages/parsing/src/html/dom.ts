@@ -43,6 +43,7 @@ export function parseDom(html: string): HtmlDocument {
       ? whole
       : parseWhole(`<!doctype html><html><body>${source}</body></html>`);
   gatherBody(document);
+  unwrapFrames(document);
   if (source.includes("<![CDATA[")) keepCharacterData(document);
   return document;
 }
@@ -78,6 +79,17 @@ function gatherBody(document: HtmlDocument): void {
     for (const node of [...before, ...rest]) body.append(node);
   }
   for (const node of after) body.append(node);
+}
+
+/** A frameset takes the body's place: the converter's own parser would throw away what it finds before it, and its root. */
+function unwrapFrames(document: HtmlDocument): void {
+  for (const frames of document.querySelectorAll("frameset, noframes, noframes body")) {
+    const block = document.createElement("div");
+    const nodes = [...frames.childNodes];
+    frames.replaceWith(block);
+    // One by one: a call takes some 100,000 arguments at most.
+    for (const node of nodes) block.append(node);
+  }
 }
 
 const ELEMENT = 1;
