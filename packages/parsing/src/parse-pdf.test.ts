@@ -229,6 +229,7 @@ describe("PDFs that cannot be read", () => {
 
   test.each([
     ["nothing but a header", Buffer.from("%PDF-1.7\n")],
+    ["a tree without pages", makeRawPdf([])],
     ["noise after the header", Buffer.concat([Buffer.from("%PDF-1.7\n"), Buffer.alloc(50_000, 0xa7)])],
   ])("%s is damaged_file", async (_, content) => {
     await expect(parsePdf(content)).rejects.toMatchObject({ kind: "permanent", code: "damaged_file" });

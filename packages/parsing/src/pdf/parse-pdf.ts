@@ -37,6 +37,8 @@ export async function parsePdf(input: FormatInput): Promise<ParsedDocument> {
 
 async function parseWithPdfjs(input: FormatInput & { bytes: Buffer }): Promise<ParsedDocument> {
   const { title, pages, notes } = await readPdfjs(input);
+  // Such a file's tree of pages is broken or empty: pdfium finds its pages, or tells that it has none.
+  if (pages.length === 0) throw new Error("The PDF holds no page that pdf.js finds.");
   return { parser: "pdfjs", parser_version: PDFJS_VERSION, title, pages: layoutPages(pages), notes };
 }
 
