@@ -117,6 +117,19 @@ describe("what a PDF says", () => {
     expect(text).toContain("as a long-term promise");
   });
 
+  test("a hyphen at a line's end stays before a capital, and before a joining word with a space", async () => {
+    const lines = [
+      "Diese Bedingungen gelten ohne Ausnahme auch in der privaten Kranken-",
+      "und Pflegeversicherung der Versicherten und ebenso noch in der Kfz-",
+      "Versicherung nach dem Tarif.",
+    ];
+    const document = await parsePdf(makeRawPdf([showLines(lines)]));
+    expect(document.pages[0]?.text).toBe(
+      "Diese Bedingungen gelten ohne Ausnahme auch in der privaten Kranken- und Pflegeversicherung der Versicherten " +
+        "und ebenso noch in der Kfz-Versicherung nach dem Tarif.",
+    );
+  });
+
   test("Chinese text in a font that is not embedded is read", async () => {
     // 保険 in the Adobe-Japan1 character set, which needs the character maps that ship with pdf.js.
     const raw = makeRawPdf(["BT /F1 24 Tf 72 700 Td <4a5d3831> Tj ET"]).toString("latin1");

@@ -19,7 +19,7 @@ describe("the hyphen at a line's end", () => {
     ["ex-", "spouse"],
     ["out-of-", "network"],
   ])("of %s %s stays where the word stands nowhere else", (before, after) => {
-    expect(hyphensByUsage([])(`who is ${before}`, `${after}, and`)).toBe(true);
+    expect(hyphensByUsage([])(`who is ${before}`, `${after}, and`)).toBe("kept");
   });
 
   test.each([
@@ -36,12 +36,48 @@ describe("the hyphen at a line's end", () => {
     ["short-", "age"],
     ["bene\u00ad", "fit"],
   ])("of %s %s goes", (before, after) => {
-    expect(hyphensByUsage([])(`who is ${before}`, `${after}, and`)).toBe(false);
+    expect(hyphensByUsage([])(`who is ${before}`, `${after}, and`)).toBe("gone");
   });
 
   test("follows the way the document writes the word", () => {
-    const keeps = hyphensByUsage(["nonsmoker", "co-author"]);
-    expect(keeps("a non-", "smoker")).toBe(false);
-    expect(keeps("a co-", "author")).toBe(true);
+    const hyphenAt = hyphensByUsage(["nonsmoker", "co-author"]);
+    expect(hyphenAt("a non-", "smoker")).toBe("gone");
+    expect(hyphenAt("a co-", "author")).toBe("kept");
+  });
+
+  test.each([
+    ["Kranken-", "und Pflegeversicherung"],
+    ["Be-", "oder Entladung"],
+    ["Ein-", "bzw. Ausgang"],
+    ["Haus-", "sowie Grundbesitz"],
+    ["pre-", "and postnatal visits"],
+    ["in-", "or outpatient care"],
+    ["short-", "to medium-term plans"],
+    ["KRANKEN-", "UND PFLEGEVERSICHERUNG"],
+    ["pre-", "and"],
+  ])("of %s %s stays with a space behind it", (before, after) => {
+    expect(hyphensByUsage([])(`the ${before}`, after)).toBe("suspended");
+  });
+
+  test.each([
+    ["Kfz-", "Versicherung"],
+    ["non-", "EU countries"],
+    ["non\u2010", "Europeans"],
+  ])("of %s %s stays before the capital", (before, after) => {
+    expect(hyphensByUsage([])(`the ${before}`, after)).toBe("kept");
+  });
+
+  test.each([
+    ["Sek-", "unden danach"],
+    ["pagamen-", "to del premio"],
+    ["cus-", "tomers"],
+    ["stand-", "ards"],
+    ["Kfz\u00ad", "Versicherung"],
+  ])("of %s %s is a plain one's", (before, after) => {
+    expect(hyphensByUsage([])(`the ${before}`, after)).toBe("gone");
+  });
+
+  test("before a joining word goes where both are one word elsewhere", () => {
+    expect(hyphensByUsage(["senior"])("the seni-", "or managers")).toBe("gone");
   });
 });

@@ -14,11 +14,11 @@ export function layoutPages(pages: readonly PageItems[]): ParsedPage[] {
   const allLines = groupsByPage.flat(2);
   const isRepeated = findRepeatedLines(mainLines);
   const { levelOf } = rankHeadings(allLines.filter((line) => !isRepeated(line)));
-  const keepsHyphen = hyphensByUsage(wordsOf(allLines));
+  const hyphenAt = hyphensByUsage(wordsOf(allLines));
   return groupsByPage.map((groups, index) => ({
     page_number: index + 1,
     text: groups
-      .map((lines) => pageToMarkdown(lines, { levelOf, isRepeated, keepsHyphen }))
+      .map((lines) => pageToMarkdown(lines, { levelOf, isRepeated, hyphenAt }))
       .filter((text) => text !== "")
       .join("\n\n"),
   }));

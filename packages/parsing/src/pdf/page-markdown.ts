@@ -1,3 +1,4 @@
+import type { LineEndHyphen } from "./hyphenation.ts";
 import { lineText } from "./line-text.ts";
 import type { Line } from "./text-item.ts";
 
@@ -5,8 +6,8 @@ export interface MarkdownContext {
   levelOf: (line: Line) => number;
   /** Lines that repeat on many pages: they stand alone, so that they can be recognised and removed later. */
   isRepeated: (line: Line) => boolean;
-  /** Whether the hyphen between two lines belongs to the word that it cuts in two. */
-  keepsHyphen: (before: string, after: string) => boolean;
+  /** What becomes of the hyphen between two lines. */
+  hyphenAt: (before: string, after: string) => LineEndHyphen;
 }
 
 type Kind = "heading" | "bullet" | "row" | "alone" | "prose";
@@ -179,13 +180,14 @@ function isWrapped(before: Line, line: Line): boolean {
 
 function extend(block: Block, { next, context }: { next: Reading; context: MarkdownContext }): void {
   const { text, line } = next;
-  const isCut = /\p{L}[-\u00ad\u2010]$/u.test(block.end) && /^\p{Ll}/u.test(text);
-  if (isCut && !context.keepsHyphen(block.end, text)) {
+  const isCut = /\p{L}[-\u00ad\u2010]$/u.test(block.end) && /^[\p{Ll}\p{Lu}]/u.test(text);
+  const hyphen = isCut ? context.hyphenAt(block.end, text) : undefined;
+  if (hyphen === "gone") {
     block.parts.push(block.parts.pop()?.slice(0, -1) ?? "");
     block.end = block.end.slice(0, -1);
   }
   const isUnspaced = /[\u3000-\u9fff\uff00-\uffef]$/.test(block.end) && /^[\u3000-\u9fff\uff00-\uffef]/.test(text);
-  const added = isCut || isUnspaced ? text : ` ${text}`;
+  const added = hyphen === "gone" || hyphen === "kept" || isUnspaced ? text : ` ${text}`;
   block.parts.push(added);
   block.end = (block.end + added).slice(-END_CHARS);
   block.last = line;
