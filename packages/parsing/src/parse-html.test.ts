@@ -73,3 +73,14 @@ describe("a page of frames", () => {
     );
   });
 });
+
+test.each([
+  [
+    "table",
+    "<thead><tr><th>Item<th>Sum</tr></thead><tfoot><tr><td>Total<td>99</tr></tfoot><tbody><tr><td>Fire<td>44</tr></tbody>",
+    "| Item | Sum |\n| --- | --- |\n| Fire | 44 |\n| Total | 99 |",
+  ],
+  ["table for layout", "<tfoot><tr><td>Imprint</tr></tfoot><tbody><tr><td>Cover</tr></tbody>", "Cover\n\nImprint"],
+])("the foot of a %s comes last, wherever it is written", async (_, rows, expected) => {
+  await expect(textOf(`<table>${rows}</table>`)).resolves.toBe(expected);
+});

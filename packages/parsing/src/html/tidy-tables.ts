@@ -16,6 +16,7 @@ const CELL_COST = 10;
  * and the first row becomes the heading, which Markdown cannot do without.
  */
 export function tidyTables(document: HtmlDocument): void {
+  for (const table of document.querySelectorAll("table")) moveFoot(table);
   // Outer tables come first in document order, so an unwrapped one no longer counts as a parent.
   for (const table of document.querySelectorAll("table")) {
     if (isLayout(table)) unwrapTable(table);
@@ -25,6 +26,12 @@ export function tidyTables(document: HtmlDocument): void {
     for (const cell of table.querySelectorAll("td, th")) flattenCell(cell);
     markHeading(table, room);
   }
+}
+
+/** A table's first foot is shown last, wherever it is written. */
+function moveFoot(table: HtmlElement): void {
+  const foot = [...table.children].find((child) => child.nodeName === "TFOOT");
+  if (foot !== undefined) table.append(foot);
 }
 
 function isLayout(table: HtmlElement): boolean {
