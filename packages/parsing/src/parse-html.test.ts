@@ -84,3 +84,55 @@ test.each([
 ])("the foot of a %s comes last, wherever it is written", async (_, rows, expected) => {
   await expect(textOf(`<table>${rows}</table>`)).resolves.toBe(expected);
 });
+
+describe("words in boxes of their own are parted", () => {
+  test.each([
+    ["a summary", "<details><summary>Deductible</summary>The amount</details>", "Deductible\n\nThe amount"],
+    ["a legend", "<form><fieldset><legend>Cover</legend>Fire only</fieldset></form>", "Cover\n\nFire only"],
+    ["a dialog", "Before<dialog open>Note</dialog>after", "Before\n\nNote\n\nafter"],
+    [
+      "a table's cell",
+      "<table><tr><td><details><summary>a</summary>b</details><td>c</table>",
+      "| a b | c |\n| --- | --- |",
+    ],
+  ])("%s", async (_, body, expected) => {
+    await expect(textOf(body)).resolves.toBe(expected);
+  });
+
+  test.each([
+    "block",
+    "flex",
+    "grid",
+    "table",
+    "list-item",
+    "table-row",
+    "flow-root",
+    "BLOCK !important",
+    "block flow",
+  ])("display: %s", async (display) => {
+    const boxes = ["span", "my-box"].map((name) => `<${name} style="display:${display}">One</${name}>two`);
+    await expect(textOf(boxes.join(""))).resolves.toBe("One\n\ntwo\n\nOne\n\ntwo");
+  });
+
+  test.each([
+    ["cells", '<span style="display:table-cell">Fire</span><span style="display:table-cell">900</span>', "Fire 900"],
+    ["items", '<div style="display:flex"><span>Fire</span><b>900</b></div>', "Fire **900**"],
+    ["a list", '<ol style="display:flex"><li>Fire<li>Theft</ol>', "1. Fire\n2. Theft"],
+    ["a row", '<table><tr style="display:flex"><td>a<td>b</table>', "| a | b |\n| --- | --- |"],
+    ["a heading", '<h2>Part 1<span style="display:block">Cover</span></h2>', "## Part 1 Cover"],
+    ["a link", '<a href="http://a.b"><i style="display:block">Cover</i>more</a>', "[*Cover* more](http://a.b)"],
+    ["links", '<a href="http://a.b" style="display:block">Cover</a>more', "[Cover](http://a.b)\n\nmore"],
+    ["a line", 'one<span style="display:inline">two</span>', "onetwo"],
+    ["a table's cell", '<table><tr><td>a<b style="display:block">b</b><td>c</table>', "| a **b** | c |\n| --- | --- |"],
+  ])("in %s by no more than they need", async (_, body, expected) => {
+    await expect(textOf(body)).resolves.toBe(expected);
+  });
+
+  test("also where reader view takes the styles away", async () => {
+    const prose = "The plan pays for the treatment that a doctor finds necessary, up to the limit. ".repeat(30);
+    const body = `<article><p>${prose}</p><p>Limit<span style="display:block">500</span></p></article><div class="sidebar">Share</div>`;
+    const { pages, notes } = await parse(`<html><body>${body}</body></html>`);
+    expect(notes).toHaveLength(1);
+    expect(pages[0]?.text).toMatch(/Limit\s+500$/);
+  });
+});

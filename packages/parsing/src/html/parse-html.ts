@@ -8,6 +8,7 @@ import { readDocument } from "../read-document.ts";
 import { depthOf, parseDom } from "./dom.ts";
 import type { HtmlDocument } from "./dom.ts";
 import { htmlToMarkdown, tidyButtons } from "./html-to-markdown.ts";
+import { partWords } from "./part-words.ts";
 import { styleOf } from "./inline-style.ts";
 
 /** Readability's version, and after the plus the number of our own rules on what of a page counts as its text. */
@@ -29,6 +30,7 @@ export async function parseHtml(input: FormatInput): Promise<ParsedDocument> {
   const title = titleOf(document);
   const hidden = removeUnseen(document);
   tidyButtons(document);
+  partWords(document);
   const { text, omitted } = chooseText(document);
   return {
     parser: "readability",
