@@ -35,6 +35,8 @@ async function pagesOf(body: string, parts: Parameters<typeof makeRawDocx>[1] = 
 const RENDERED = "<w:r><w:lastRenderedPageBreak/></w:r>";
 const MANUAL = '<w:r><w:br w:type="page"/></w:r>';
 
+const raised = (text: string) => `<w:r><w:rPr><w:vertAlign w:val="superscript"/></w:rPr><w:t>${text}</w:t></w:r>`;
+
 describe("what a Word file says", () => {
   test("headings, lists and tables come out as Markdown, with the title of the properties", async () => {
     const content = await makeDocx(
@@ -73,6 +75,11 @@ describe("what a Word file says", () => {
         ].join("\n\n"),
       },
     ]);
+  });
+
+  test("a superscript at an amount is no part of it, an ordinal stays as it is", async () => {
+    const body = paragraph(run("The 1") + raised("st") + run(" $500") + raised("2") + run(" of 10") + raised("6"));
+    await expect(pagesOf(body)).resolves.toEqual(["The 1st $500^(2) of 10^(6)"]);
   });
 
   test("a heading style of the document's own is a heading by what it is based on", async () => {

@@ -136,3 +136,34 @@ describe("words in boxes of their own are parted", () => {
     expect(pages[0]?.text).toMatch(/Limit\s+500$/);
   });
 });
+
+describe("a superscript", () => {
+  test.each([
+    ["$500<sup>2</sup> per claim", "$500^(2) per claim"],
+    ["10<sup>6</sup> euro", "10^(6) euro"],
+    ["10<sup>\u22126</sup>", "10^(\u22126)"],
+    ["<b>$500</b><sup><a href='#n'>2</a></sup>", "**$500**^(2)"],
+    ["$500<a href='#n'><sup>2</sup></a>", "$500^(2)"],
+    ["x<sup>n</sup>", "x^(n)"],
+    ["5<sup>2</sup><sup>3</sup>", "5^(2)^(3)"],
+  ])("in %s is no part of what it stands at", async (body, expected) => {
+    await expect(textOf(`<p>${body}</p>`)).resolves.toBe(expected);
+  });
+
+  test("is none in a cell that reaches into the next row either", async () => {
+    const rows = "<tr><td>a<td>b</tr><tr><td rowspan=2>500<sup>2</sup><td>c</tr><tr><td>d</tr>";
+    await expect(textOf(`<table>${rows}</table>`)).resolves.toContain("| 500^(2) | c |\n| 500^(2) | d |");
+  });
+
+  test.each([
+    ["the 1<sup>st</sup>, 2<sup>nd</sup> and 4<sup>th</sup>", "the 1st, 2nd and 4th"],
+    ["le 1<sup>er</sup>, le 3<sup>e</sup>", "le 1er, le 3e"],
+    ["n<sup>o</sup> 5, 1<sup>a</sup>", "no 5, 1a"],
+    ["M<sup>me</sup> Acme<sup>TM</sup>", "Mme AcmeTM"],
+    ["500<sup>[2]</sup>", "500[2]"],
+    ["See <sup>2</sup>", "See 2"],
+    ["End.<br><sup>2</sup>Note", "End.  \n2Note"],
+  ])("in %s stays as it is", async (body, expected) => {
+    await expect(textOf(`<p>${body}</p>`)).resolves.toBe(expected);
+  });
+});

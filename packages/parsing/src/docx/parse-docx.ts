@@ -17,7 +17,7 @@ import { splitMarkedPages } from "./split-pages.ts";
 import { readWordStyles } from "./word-styles.ts";
 
 /** mammoth's version, and after the plus the number of our own rules on what it reads. */
-const VERSION = "1.13.0+2";
+const VERSION = "1.13.0+3";
 
 /**
  * A Word file as Markdown pages. The archive is inflated here, counted, and handed to mammoth as a plain

@@ -9,6 +9,7 @@ export interface HtmlElement {
   childNodes: Iterable<HtmlElement>;
   children: Iterable<HtmlElement>;
   parentNode: HtmlElement | null;
+  previousSibling: HtmlElement | null;
   ownerDocument: HtmlDocument;
   querySelector: (selector: string) => HtmlElement | null;
   querySelectorAll: (selector: string) => Iterable<HtmlElement>;

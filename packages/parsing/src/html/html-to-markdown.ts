@@ -2,6 +2,7 @@ import TurndownService from "turndown";
 import { damagedFile } from "../parse-errors.ts";
 import { cutBlanks, depthOf, parseDom } from "./dom.ts";
 import type { HtmlDocument } from "./dom.ts";
+import { writeSuperscripts } from "./superscripts.ts";
 import { COLUMNS_ATTRIBUTE, tidyTables } from "./tidy-tables.ts";
 
 /** Real pages stay below 100; from about 2,000 on the recursion of the converter ends the process's stack. */
@@ -23,6 +24,7 @@ export function htmlToMarkdown(html: string): string {
   if (depthOf(document) > MAX_DEPTH) throw damagedFile("The document is nested too deeply to be read.");
   for (const noise of document.querySelectorAll(NOISE)) noise.remove();
   tidyButtons(document);
+  writeSuperscripts(document);
   tidyTables(document);
   const markdown = createTurndown().turndown(cutBlanks(document.body.innerHTML));
   // Turndown pads "-" and "1." to four columns.
