@@ -116,9 +116,9 @@ export function rescueJobs(db: Queryable, input: { maxCrashes: number; limit?: n
 function crashesOf(schema: string): string {
   // A session that was ended is no crash: its process gave up what it could not account for.
   return `case when s.ended_at is not null then 0
+           when (s.heartbeat_at < pg_postmaster_start_time()) is not true
+             and (j.crash_count + 1 < $1 or not ${hasNeighbours(schema)}) then 1
            when ${countLosses(schema)} >= 2 * ($1 - 1) then 1
-           when s.heartbeat_at < pg_postmaster_start_time() then 0
-           when j.crash_count + 1 < $1 or not ${hasNeighbours(schema)} then 1
            else 0 end`;
 }
 

@@ -179,7 +179,7 @@ describe("the services' roles", () => {
     const role = "upload_pipeline_worker";
     for (const maxPerUser of [undefined, 1]) {
       const claimed = attempt(database, { role, claims: "" }, async (tx) => {
-        // So that the walk through the users is written down, which is a statement of its own.
+        // So that the claim writes down where its walk through the users stopped.
         await tx.run(`update ${tx.schema}.worker_sessions set walked_to = gen_random_uuid()`);
         return (await claimJobs(tx, { session_id, limit: 1, maxPerUser })).length;
       });

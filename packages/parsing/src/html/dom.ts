@@ -93,9 +93,10 @@ function unwrapFrames(document: HtmlDocument): void {
   }
 }
 
-const ELEMENT = 1;
+/** Types of nodes. */
+export const ELEMENT = 1;
 const TEXT = 3;
-const COMMENT = 8;
+export const COMMENT = 8;
 
 function isBlank(node: HtmlElement): boolean {
   return node.nodeType !== ELEMENT && (node.nodeType !== TEXT || (node.textContent ?? "").trim() === "");

@@ -1,3 +1,4 @@
+import { COMMENT, ELEMENT } from "./dom.ts";
 import type { HtmlDocument, HtmlElement } from "./dom.ts";
 
 /** "1st", "3e", "1er", "5ème": the superscript is the end of the word. */
@@ -41,6 +42,3 @@ function isLineEnd(node: HtmlElement): boolean {
 function inlineParent({ parentNode }: HtmlElement): HtmlElement | null {
   return parentNode !== null && INLINE.has(parentNode.nodeName) ? parentNode : null;
 }
-
-const ELEMENT = 1;
-const COMMENT = 8;
